@@ -1,0 +1,148 @@
+"""Command line of the engine: ``python -m brbs COMMAND``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import typing
+from dataclasses import fields
+
+from . import __version__, commands
+from .errors import InputError
+from .settings import PRESETS, Settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser of all commands; options of ``train`` come from :class:`Settings`."""
+    top = argparse.ArgumentParser(prog="brbs", description="Few-shot segmentation taught by registration.")
+    top.add_argument("--version", action="version", version=f"brbs {__version__}")
+    subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo):
+        add(subparsers)
+    return top
+
+
+def _command(subparsers, name: str, function, help: str) -> argparse.ArgumentParser:
+    command = subparsers.add_parser(name, help=help, description=help)
+    command.set_defaults(run=function)
+    return command
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+
+
+def _add_train(subparsers) -> None:
+    command = _command(subparsers, "train", commands.train, "train on a few annotated and many unannotated scans")
+    command.add_argument("--atlas-images", metavar="DIR", help="annotated scans")
+    command.add_argument("--atlas-labels", metavar="DIR", help="their label maps, paired by file name")
+    command.add_argument("--unlabeled", metavar="DIR", help="scans without annotation")
+    command.add_argument("--dataset", metavar="DIR", help="Medical Segmentation Decathlon or nnU-Net folder instead")
+    command.add_argument("--study", metavar="DIR", help="study folder: written, or read when no scans are given")
+    command.add_argument("--validation-images", metavar="DIR", help="annotated scans that are never trained on")
+    command.add_argument("--validation-labels", metavar="DIR")
+    command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
+    command.add_argument("--minutes", type=float, help=f"training time (default: {commands.DEFAULT_MINUTES:g})")
+    command.add_argument("--steps", type=int, help="number of steps instead of minutes")
+    command.add_argument("--resume", action="store_true", help="go on from the last checkpoint of --output")
+    command.add_argument("--overwrite", action="store_true", help="replace the model in --output")
+    command.add_argument("--preset", choices=PRESETS, default="balanced", help="settings to start from")
+    _add_device(command)
+    _add_settings(command.add_argument_group("settings"))
+
+
+def _add_settings(group: argparse._ArgumentGroup) -> None:
+    types = typing.get_type_hints(Settings)
+    for item in fields(Settings):
+        kind, count = _scalar_type(types[item.name])
+        default = " ".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
+        group.add_argument(
+            f"--{item.name.replace('_', '-')}",
+            type=kind,
+            nargs=count,
+            choices=item.metadata["choices"],
+            metavar=None if item.metadata["choices"] else kind.__name__.upper(),
+            help=item.metadata["help"] + ("" if default is None else f" (default: {default})"),
+        )
+
+
+def _scalar_type(hint) -> tuple[type, int | str | None]:
+    """Type of one value on the command line, and how many there are: None for one, "+" for any number."""
+    alternatives = [part for part in typing.get_args(hint) if part is not type(None)]
+    if typing.get_origin(hint) is not tuple and alternatives:
+        return _scalar_type(alternatives[0])
+    if typing.get_origin(hint) is tuple:
+        items = typing.get_args(hint)
+        return items[0], "+" if Ellipsis in items else len(items)
+    return hint, None
+
+
+def _add_segment(subparsers) -> None:
+    command = _command(subparsers, "segment", commands.segment, "segment a scan or a folder of scans")
+    command.add_argument("--model", required=True, metavar="DIR", help="folder that train wrote")
+    command.add_argument("--input", required=True, help="scan (file or DICOM folder) or folder of scans")
+    command.add_argument("--output", required=True, help="label map (.nii.gz, .nrrd, .seg.nrrd, .mha) or folder")
+    command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
+    command.add_argument("--largest-component", action="store_true", help="keep one connected piece per structure")
+    _add_device(command)
+
+
+def _add_evaluate(subparsers) -> None:
+    command = _command(subparsers, "evaluate", commands.evaluate, "compare label maps with references")
+    command.add_argument("--prediction", required=True, metavar="DIR")
+    command.add_argument("--reference", required=True, metavar="DIR")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
+    command.add_argument("--images", metavar="DIR", help="scans to draw the label maps on")
+
+
+def _add_warp(subparsers) -> None:
+    command = _command(subparsers, "warp", commands.warp, "generate one sample from an atlas and two scans")
+    command.add_argument("--model", required=True, metavar="DIR")
+    command.add_argument("--atlas", required=True, help="name of an atlas of the model, or its file")
+    command.add_argument("--style", required=True, help="scan whose style is taken")
+    command.add_argument("--space", required=True, help="scan whose shape is taken")
+    command.add_argument("--alpha", type=float, default=1.0, help="share of the deformation (default: 1)")
+    command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
+    command.add_argument("--output", required=True, metavar="DIR")
+    _add_device(command)
+
+
+def _add_import_weights(subparsers) -> None:
+    about = "make a model of the original release's checkpoints"
+    command = _command(subparsers, "import-weights", commands.import_weights, about)
+    command.add_argument("--segmentation", required=True, metavar="FILE", help="Seger_*.pth")
+    command.add_argument("--registration", metavar="FILE", help="Reger_*.pth")
+    command.add_argument("--size", type=int, nargs=3, required=True, metavar="N", help="voxels of the training volumes, x y z")
+    command.add_argument("--spacing", type=float, nargs=3, required=True, metavar="MM", help="their spacing, x y z")
+    command.add_argument("--window", type=float, nargs=2, metavar="VALUE", help="grey values mapped to 0 and 1")
+    command.add_argument("--output", required=True, metavar="MODEL")
+    command.add_argument("--overwrite", action="store_true")
+
+
+def _add_demo(subparsers) -> None:
+    command = _command(subparsers, "demo", commands.demo, "show the whole way on made-up scans, in about 5 minutes")
+    command.add_argument("--output", required=True, metavar="DIR")
+    _add_device(command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; bad input is told in one message.
+
+    Returns:
+        Exit code: 0 good, 2 bad input, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parsed = parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed) or 0
+    except InputError as error:
+        print(f"brbs: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("brbs: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

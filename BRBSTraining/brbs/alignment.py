@@ -1,0 +1,141 @@
+"""Where a scan lies: its canonical axes, its centre, and the affine registration of one scan to another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+SCALE_LIMITS = (0.5, 2.0)
+_REGISTRATION_SAMPLES = 60_000
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The box a scan fills, its axes put in canonical order (x to the left, y to the back, z to the head).
+
+    The axes stay the scan's own (an oblique scan stays oblique); only their order and signs change.
+
+    Attributes:
+        size: voxels along the canonical axes.
+        spacing: mm along the canonical axes.
+        axes: (3, 3), columns are the canonical axes as unit vectors in LPS space.
+        middle: (3,) middle of the field of view, LPS mm.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axes: np.ndarray
+    middle: np.ndarray
+
+    @classmethod
+    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+        """Reads the geometry of a 3-D image, or of a file whose header alone has been read."""
+        probe = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+        probe.SetSpacing((1, 2, 3))  # tells after the reordering which axis went where
+        probe.SetDirection(image.GetDirection())
+        oriented = sitk.DICOMOrient(probe, "LPS")
+        order = [round(s) - 1 for s in oriented.GetSpacing()]
+        size, spacing = image.GetSize(), image.GetSpacing()
+        to_middle = (np.array(size) - 1) / 2 * spacing
+        return cls(
+            size=tuple(int(size[axis]) for axis in order),
+            spacing=tuple(float(spacing[axis]) for axis in order),
+            axes=np.reshape(oriented.GetDirection(), (3, 3)),
+            middle=np.array(image.GetOrigin()) + np.reshape(image.GetDirection(), (3, 3)) @ to_middle,
+        )
+
+    @property
+    def extent(self) -> np.ndarray:
+        """(3,) field of view along the canonical axes, mm."""
+        return np.array(self.size) * self.spacing
+
+
+def affine(matrix: np.ndarray, translation: np.ndarray) -> sitk.AffineTransform:
+    """The transform `x -> matrix @ x + translation` ((3, 3) and (3,))."""
+    return sitk.AffineTransform(np.asarray(matrix, float).ravel().tolist(), np.asarray(translation, float).tolist())
+
+
+def split_affine(transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:
+    """The (3, 3) matrix and (3,) translation of an affine transform, whatever its centre."""
+    translation = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(tuple(unit))) - translation for unit in np.eye(3)]
+    return np.stack(columns, axis=1), translation
+
+
+def compose(outer: sitk.Transform, inner: sitk.Transform) -> sitk.AffineTransform:
+    """The affine transform `x -> outer(inner(x))`."""
+    (outer_matrix, outer_shift), (inner_matrix, inner_shift) = split_affine(outer), split_affine(inner)
+    return affine(outer_matrix @ inner_matrix, outer_matrix @ inner_shift + outer_shift)
+
+
+def box_corners(image: sitk.Image, low: Iterable[int] = (0, 0, 0), high: Iterable[int] | None = None) -> np.ndarray:
+    """(8, 3) outer corners, LPS mm, of the box of voxels `low`..`high` (inclusive indices x, y, z; default: all)."""
+    high = np.array(image.GetSize()) - 1 if high is None else high
+    edges = np.array([low, high], dtype=float) + [[-0.5], [0.5]]
+    picks = np.indices((2, 2, 2)).reshape(3, 8).T
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(edges[p, (0, 1, 2)].tolist()) for p in picks])
+
+
+def placed_bounds(points: np.ndarray, placement: sitk.Transform) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates (3,) in the grid frame of (N, 3) points of the scan, mm."""
+    inverse = placement.GetInverse()
+    placed = np.array([inverse.TransformPoint(point) for point in points.tolist()])
+    return placed.min(axis=0), placed.max(axis=0)
+
+
+def centre_of_mass(image: sitk.Image) -> np.ndarray:
+    """(3,) intensity centre of mass, LPS mm, of what is brighter than Otsu's threshold (the background drops out).
+
+    An image without contrast gives the middle of its field of view.
+    """
+    otsu = sitk.OtsuThresholdImageFilter()
+    otsu.Execute(image)
+    array = sitk.GetArrayViewFromImage(image)
+    weights = np.where(array > otsu.GetThreshold(), array, 0)
+    if not weights.any():
+        return Geometry.of(image).middle
+    index = []
+    for axis in (2, 1, 0):  # x, y, z
+        profile = weights.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64)
+        index.append(float(profile @ np.arange(profile.size) / profile.sum()))
+    return np.array(image.TransformContinuousIndexToPhysicalPoint(index))
+
+
+def register_affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
+    """Registers `moving` to `fixed` (float images of like spacing, roughly aligned) by mutual information.
+
+    Returns:
+        The transform from the space of `fixed` to the space of `moving`, mm.
+
+    Raises:
+        RuntimeError: the registration failed, or shrinks or stretches beyond `SCALE_LIMITS`.
+    """
+    middle = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
+    transform = sitk.AffineTransform(np.eye(3).ravel().tolist(), (0.0, 0.0, 0.0), middle)
+    spacing = max(fixed.GetSpacing())
+    shrinks = [factor for factor in (4, 2, 1) if factor == 1 or min(fixed.GetSize()) >= 12 * factor]
+
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentagePerLevel(
+        [min(1.0, _REGISTRATION_SAMPLES * factor**3 / math.prod(fixed.GetSize())) for factor in shrinks], seed=1
+    )
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=spacing, minStep=0.005 * spacing, numberOfIterations=150, relaxationFactor=0.6
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel(shrinks)
+    method.SetSmoothingSigmasPerLevel([0.5 * spacing * factor for factor in shrinks])
+    method.SetInitialTransform(transform, inPlace=True)
+    method.Execute(fixed, moving)
+
+    scales = np.linalg.svd(split_affine(transform)[0], compute_uv=False)
+    if not (SCALE_LIMITS[0] <= scales.min() and scales.max() <= SCALE_LIMITS[1]):
+        raise RuntimeError(f"it scales the scan by {scales.min():.2f} to {scales.max():.2f}")
+    return affine(*split_affine(transform))

@@ -1,0 +1,83 @@
+"""Random rotation, scale, bending and contrast of training scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .warp import identity_grid
+
+ROTATION_DEGREES = 20.0  # each axis, as published
+SCALE_RANGE = (0.75, 1.25)  # as published
+BENDING_VOXELS = 3.0  # largest standard deviation of the coarse displacement
+BENDING_CELL = 10  # voxels between two coarse displacements
+
+
+def _uniform(low: float, high: float, generator: torch.Generator, count: int = 1) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
+def random_affine(shape: Sequence[int], spacing: Sequence[float], generator: torch.Generator) -> Tensor:
+    """Draws a rotation of each axis in +-20 degrees and a scale in 0.75..1.25 about the centre of the volume.
+
+    Args:
+        shape: (D, H, W) of the volume.
+        spacing: voxel edge in mm, (D, H, W) order, so that anisotropic voxels rotate rigidly.
+        generator: CPU generator of the draws.
+
+    Returns:
+        3x3 matrix on ``grid_sample`` coordinates (W, H, D).
+    """
+    angles = torch.deg2rad(_uniform(-ROTATION_DEGREES, ROTATION_DEGREES, generator, 3))
+    matrix = torch.eye(3) / _uniform(*SCALE_RANGE, generator)
+    for axis, angle in enumerate(angles):
+        i, j = [other for other in range(3) if other != axis]
+        rotation = torch.eye(3)
+        rotation[i, i] = rotation[j, j] = torch.cos(angle)
+        rotation[i, j], rotation[j, i] = -torch.sin(angle), torch.sin(angle)
+        matrix = matrix @ rotation
+    half = torch.tensor([(n - 1) / 2 * mm for n, mm in zip(shape, spacing)]).flip(0).clamp(min=1e-6)
+    return matrix * half / half[:, None]
+
+
+def affine_grid(shape: Sequence[int], matrix: Tensor, device: torch.device) -> Tensor:
+    """Sampling grid (1, D, H, W, 3) of a 3x3 matrix from :func:`random_affine`."""
+    return identity_grid(tuple(shape), device) @ matrix.T.to(device)
+
+
+def random_bending(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Draws a smooth random offset (1, D, H, W, 3) in ``grid_sample`` coordinates, to be added to a grid."""
+    coarse = [max(3, round(size / BENDING_CELL) + 1) for size in shape]
+    strength = BENDING_VOXELS * torch.rand(1, generator=generator)
+    voxels = strength * torch.randn(1, 3, *coarse, generator=generator)
+    unit = voxels * torch.tensor([2 / max(size - 1, 1) for size in reversed(shape)]).view(1, 3, 1, 1, 1)
+    smooth = F.interpolate(unit.to(device), size=tuple(shape), mode="trilinear", align_corners=True)
+    return smooth.permute(0, 2, 3, 4, 1)
+
+
+def random_contrast(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Changes what scanners change: gamma, gain, offset, bias field, sharpness and noise.
+
+    Args:
+        image: (N, 1, D, H, W) in [0, 1]; each volume is drawn for itself.
+
+    Returns:
+        The same shape, in [0, 1].
+    """
+    return torch.cat([_contrast_of_one(volume, generator) for volume in image.split(1)])
+
+
+def _contrast_of_one(image: Tensor, generator: torch.Generator) -> Tensor:
+    gamma, gain, offset, blur_chance, blur, noise_chance, noise = torch.rand(7, generator=generator).tolist()
+    bias = 0.2 * torch.randn(1, 1, 3, 3, 3, generator=generator).to(image.device)
+    image = image.clamp(min=0) ** (2.0 ** (1.6 * gamma - 0.8))
+    image = image * (0.75 + 0.5 * gain) + (0.2 * offset - 0.1)
+    image = image * torch.exp(F.interpolate(bias, size=image.shape[2:], mode="trilinear", align_corners=True))
+    if blur_chance < 0.2:
+        image = torch.lerp(image, F.avg_pool3d(image, 3, stride=1, padding=1, count_include_pad=False), blur)
+    if noise_chance < 0.5:
+        image = image + 0.06 * noise * torch.randn(image.shape, generator=generator).to(image.device)
+    return image.clamp(0, 1)

@@ -1,0 +1,274 @@
+"""The working grid: the one lattice of voxels on which the networks see every scan, and the way back.
+
+Arrays are (D, H, W) = (z, y, x); sizes, spacings and points are (x, y, z). The grid lives in a frame of its own, in mm,
+whose axes run to the patient's left, back and head and whose origin is the centre of the placed scan. A *placement* is
+the affine transform from this frame to the scan's physical (LPS) space.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .alignment import (
+    Geometry,
+    affine,
+    box_corners,
+    centre_of_mass,
+    compose,
+    placed_bounds,
+    register_affine,
+    split_affine,
+)
+from .errors import InputError
+
+log = logging.getLogger("brbs")
+
+SAME_SPACING = 1e-3  # relative difference below which two spacings count as equal
+_MUCH_FINER = 1.25  # grid step in scan voxels above which the scan is smoothed before it is sampled
+
+
+def normalise(
+    array: np.ndarray,
+    intensity: str = "percentiles",
+    percentiles: tuple[float, float] = (0.5, 99.5),
+    window: tuple[float, float] = (0.0, 2048.0),
+) -> np.ndarray:
+    """Maps intensities to [0, 1] and clips.
+
+    Args:
+        array: intensities of a whole scan, any shape.
+        intensity: "percentiles" (of this array; the full range where they coincide) or "window" (fixed values).
+        percentiles: lower and upper percentile, 0..100.
+        window: lower and upper intensity.
+
+    Returns:
+        float32 array of the same shape.
+
+    Raises:
+        ValueError: `intensity` is neither of the two.
+    """
+    if intensity == "percentiles":
+        low, high = (float(value) for value in np.percentile(array, percentiles))
+        if high <= low:
+            low, high = float(np.min(array)), float(np.max(array))
+    elif intensity == "window":
+        low, high = window
+    else:
+        raise ValueError(f"intensity must be 'percentiles' or 'window', not {intensity!r}")
+    scaled = (np.asarray(array, np.float32) - np.float32(low)) / np.float32(high - low if high > low else 1.0)
+    return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+@dataclass(frozen=True)
+class WorkingGrid:
+    """A regular lattice in the grid frame, and how scans are placed on it and brought to one intensity scale.
+
+    Voxel `i` of an axis has its centre at `offset + (i - (size - 1) / 2) * spacing`.
+
+    Attributes:
+        size: voxels (x, y, z).
+        spacing: mm (x, y, z).
+        alignment: "none" (middle of the field of view), "center-of-mass" or "affine" (to the first atlas).
+        intensity: "percentiles" or "window", see `normalise`.
+        percentiles: 0..100.
+        window: intensities.
+        offset: centre of the grid in the grid frame, mm.
+        region: "whole" scan, or the surroundings of the "labels" only.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    alignment: str = "none"
+    intensity: str = "percentiles"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    window: tuple[float, float] = (0.0, 2048.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    region: str = "whole"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Array shape (D, H, W)."""
+        return self.size[::-1]
+
+    @property
+    def origin(self) -> tuple[float, float, float]:
+        """Centre of the first voxel in the grid frame, mm."""
+        return tuple(float(value) for value in np.array(self.offset) - (np.array(self.size) - 1) / 2 * self.spacing)
+
+    def to_json(self) -> dict[str, Any]:
+        """The grid as JSON values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> WorkingGrid:
+        """The grid that `to_json` described.
+
+        Raises:
+            InputError: an entry is missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise InputError(f"working grid: missing or unknown entries {sorted(names ^ set(values))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """A (D, H, W) array on this grid as an image in the grid frame; such an image is the reference of `place`."""
+        half = array.dtype == np.float16  # a type that SimpleITK lacks
+        image = sitk.GetImageFromArray(array.astype(np.float32) if half else array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        return image
+
+    def place(self, image: sitk.Image, reference: sitk.Image | None = None) -> sitk.AffineTransform:
+        """Places a scan: from the grid frame (mm) to the scan's physical space (LPS mm).
+
+        Along axes where scan and grid have equal spacing the grid's voxels fall on the scan's voxels, so that
+        nothing is interpolated (affine alignment apart).
+
+        Args:
+            image: 3-D scan.
+            reference: with alignment "affine", the first atlas on this grid (see `image`); None when `image` is it.
+        """
+        geometry = Geometry.of(image)
+        centre = geometry.middle
+        if self.alignment != "none":
+            centre = centre_of_mass(self._normalised(image))
+        placement = affine(geometry.axes, self._snapped(geometry, centre))
+        if self.alignment != "affine" or reference is None:
+            return placement
+        cover = self._cover(image, placement)
+        try:
+            moving = cover.image(cover.sample_image(image, placement))
+            return compose(placement, register_affine(sitk.Cast(reference, sitk.sitkFloat32), moving))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            log.warning("affine alignment of a scan failed (%s); its centre of mass is aligned instead", reason)
+            return placement
+
+    def _snapped(self, geometry: Geometry, centre: np.ndarray) -> np.ndarray:
+        """`centre` (LPS mm) moved by at most half a voxel so that voxels of equal spacing coincide."""
+        spacing = np.array(geometry.spacing)
+        shift = geometry.axes.T @ (centre - geometry.middle) / spacing
+        first = (np.array(geometry.size) - 1) / 2 + shift + np.array(self.origin) / spacing  # scan index of voxel 0
+        snap = np.floor(first + 0.5 - 1e-6) - first
+        equal = np.abs(np.array(self.spacing) / spacing - 1) < SAME_SPACING
+        return geometry.middle + geometry.axes @ ((shift + np.where(equal, snap, 0.0)) * spacing)
+
+    def sample_image(self, image: sitk.Image, placement: sitk.Transform) -> np.ndarray:
+        """A scan on this grid: float32 (D, H, W), normalised to [0, 1], linear; 0 outside the scan."""
+        smooth = self._smoothed(self._normalised(image), placement)
+        return sitk.GetArrayFromImage(self._resampled(smooth, placement))
+
+    def sample_labels(self, classes: sitk.Image, placement: sitk.Transform) -> np.ndarray:
+        """A label map on this grid, by majority where its voxels are finer.
+
+        Args:
+            classes: class indices 0..255, 0 = background.
+            placement: of the scan that the label map belongs to.
+
+        Returns:
+            uint8 (D, H, W); background outside the label map.
+        """
+        present = np.unique(sitk.GetArrayViewFromImage(classes)).tolist()
+
+        def membership(index: int) -> sitk.Image:
+            mask = sitk.Cast(classes == index, sitk.sitkFloat32)
+            return self._resampled(self._smoothed(mask, placement), placement, 1.0 if index == 0 else 0.0)
+
+        return _running_argmax(membership, [0, *(index for index in present if index != 0)])
+
+    def lattice(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
+        """This grid enlarged, voxels staying where they are, until it covers the scan's whole field of view.
+
+        With region "labels" the networks know nothing of the rest, and the grid itself is returned.
+        """
+        return self if self.region == "labels" else self._cover(image, placement)
+
+    def restore(self, probabilities: np.ndarray, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
+        """Class indices on the scan's own grid; background outside this grid.
+
+        Args:
+            probabilities: float32 (K, D, H, W) on this grid, not negative; class 0 is the background.
+            image: the scan; gives size, origin, spacing and direction of the result.
+            placement: of the scan.
+
+        Returns:
+            uint8 image of the class that is most probable after linear interpolation.
+        """
+
+        def membership(index: int) -> sitk.Image:
+            return self._restored(probabilities[index], index, image, placement)
+
+        result = sitk.GetImageFromArray(_running_argmax(membership, range(len(probabilities))))
+        result.CopyInformation(image)
+        return result
+
+    def restore_probabilities(
+        self, probabilities: np.ndarray, image: sitk.Image, placement: sitk.Transform
+    ) -> list[sitk.Image]:
+        """Like `restore`, but the K float32 probability images themselves (outside the grid: background 1)."""
+        return [self._restored(values, index, image, placement) for index, values in enumerate(probabilities)]
+
+    def _restored(self, values: np.ndarray, index: int, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
+        source = self.image(np.asarray(values, np.float32))
+        outside = 1.0 if index == 0 else 0.0
+        result = sitk.Resample(source, image, placement.GetInverse(), sitk.sitkLinear, outside, sitk.sitkFloat32)
+        result.CopyInformation(image)
+        return result
+
+    def _normalised(self, image: sitk.Image) -> sitk.Image:
+        values = normalise(sitk.GetArrayViewFromImage(image), self.intensity, self.percentiles, self.window)
+        result = sitk.GetImageFromArray(values)
+        result.CopyInformation(image)
+        return result
+
+    def _smoothed(self, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
+        """A float image smoothed along those of its axes that are much finer than the grid (against aliasing)."""
+        to_axes = np.reshape(image.GetDirection(), (3, 3)).T @ split_affine(placement)[0] * self.spacing
+        steps = np.linalg.norm(to_axes, axis=1) / image.GetSpacing()  # a grid step, in voxels of the image
+        for axis, step in enumerate(steps):
+            if step > _MUCH_FINER and image.GetSize()[axis] >= 4:  # the filter's least size
+                # what turns a voxel's width into the grid's, both seen as Gaussians (full width at half maximum)
+                sigma = math.sqrt((step**2 - 1) / (8 * math.log(2))) * image.GetSpacing()[axis]
+                image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
+        return image
+
+    def _resampled(self, image: sitk.Image, placement: sitk.Transform, outside: float = 0.0) -> sitk.Image:
+        return sitk.Resample(
+            image, self.size, placement, sitk.sitkLinear, self.origin, self.spacing, np.eye(3).ravel().tolist(), outside
+        )
+
+    def _cover(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
+        low, high = placed_bounds(box_corners(image), placement)
+        tolerance, last = 1e-3, np.array(self.size) - 1
+        first_index = np.floor((low - self.origin) / self.spacing + 0.5 + tolerance)
+        last_index = np.ceil((high - self.origin) / self.spacing - 0.5 - tolerance)
+        first_index, last_index = np.minimum(first_index, 0), np.maximum(last_index, last)
+        offset = np.array(self.offset) + (first_index + last_index - last) / 2 * self.spacing
+        return replace(
+            self,
+            size=tuple(int(count) for count in last_index - first_index + 1),
+            offset=tuple(float(value) for value in offset),
+        )
+
+
+def _running_argmax(membership: Callable[[int], sitk.Image], indices: Iterable[int]) -> np.ndarray:
+    """uint8 index of the largest membership per voxel, the first of equals; holds two classes in memory at a time."""
+    winner = best = None
+    for index in indices:
+        image = membership(index)  # kept by name: the view below does not keep it alive
+        values = sitk.GetArrayViewFromImage(image)
+        if winner is None:
+            winner, best = np.full(values.shape, index, np.uint8), np.array(values)
+            continue
+        better = values > best
+        winner[better] = index
+        np.maximum(best, values, out=best)
+    return winner

@@ -1,0 +1,125 @@
+"""Choosing the working grid of a study: spacing, size, alignment and region."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from .alignment import Geometry, box_corners, placed_bounds
+from .grid import SAME_SPACING, WorkingGrid
+from .settings import Settings
+
+log = logging.getLogger("brbs")
+
+_MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
+
+
+def choose_grid(
+    atlases: Sequence[tuple[sitk.Image, sitk.Image]],
+    unlabeled: Sequence[Geometry],
+    settings: Settings,
+    voxel_budget: int,
+    multiple: int = 8,
+) -> WorkingGrid:
+    """Chooses the working grid of a study and says in the log what was chosen and why.
+
+    Args:
+        atlases: image and label map (0 = background) of each atlas.
+        unlabeled: the other scans' geometry.
+        settings: spacing, alignment, region, region_margin, intensity, percentiles, window are used.
+        voxel_budget: most voxels the grid may have.
+        multiple: every size is a multiple of this.
+
+    Raises:
+        ValueError: the budget is below the smallest grid, `multiple` cubed.
+    """
+    geometries = [Geometry.of(image) for image, _ in atlases]
+    spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
+    extent = np.max([geometry.extent for geometry in geometries], axis=0)
+    grid = WorkingGrid(
+        *_fit(extent, spacing, voxel_budget, multiple),
+        alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
+        intensity=settings.intensity,
+        percentiles=tuple(settings.percentiles),
+        window=tuple(settings.window),
+    )
+    if settings.region == "labels":
+        low, high = _label_bounds(grid, atlases, settings.region_margin)
+        size, fitted = _fit(high - low, spacing, voxel_budget, multiple)
+        offset = tuple(float(value) for value in (low + high) / 2)
+        grid = replace(grid, size=size, spacing=fitted, offset=offset, region="labels")
+    if not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING):
+        log.info(
+            "spacing coarsened from %s mm to %s mm to fit %d voxels",
+            _times(spacing, "%.3g"), _times(grid.spacing, "%.3g"), voxel_budget,
+        )  # fmt: skip
+    log.info(
+        "working grid: %s voxels of %s mm (%s)", _times(grid.size, "%d"), _times(grid.spacing, "%.3g"),
+        "around the labels" if grid.region == "labels" else "whole scan",
+    )  # fmt: skip
+    return grid
+
+
+def _times(values: Iterable[float], style: str) -> str:
+    return " x ".join(style % value for value in values)
+
+
+def _fit(
+    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int, multiple: int
+) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Size and spacing that cover `extent` (mm) within the budget.
+
+    No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
+    coarsest last, and all together once they are equal.
+    """
+    if voxel_budget < multiple**3:
+        raise ValueError(f"a budget of {voxel_budget} voxels is below the smallest grid, {multiple}^3")
+
+    def at(floor: float) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+        coarse = np.maximum(spacing, floor)
+        blocks = np.maximum(np.ceil((extent / coarse - 0.01) / multiple), 1)  # a hundredth of a voxel may stick out
+        return tuple(int(count) * multiple for count in blocks), tuple(float(value) for value in coarse)
+
+    low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
+    if math.prod(at(low)[0]) <= voxel_budget:
+        return at(low)
+    while high - low > 1e-4 * low:
+        floor = (low + high) / 2
+        low, high = (low, floor) if math.prod(at(floor)[0]) <= voxel_budget else (floor, high)
+    return at(high)
+
+
+def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
+    if wanted != "auto":
+        log.info("alignment: %s (as set)", wanted)
+        return wanted
+    extents = np.array([geometry.extent for geometry in geometries])
+    ratios = extents / np.median(extents, axis=0)
+    widest = float(np.max(np.maximum(ratios, 1 / ratios)))
+    chosen = next((name for name, limit in _MAY_DIFFER.items() if widest <= limit), "affine")
+    log.info("alignment: %s (fields of view differ from the median by a factor of up to %.2f)", chosen, widest)
+    return chosen
+
+
+def _label_bounds(
+    grid: WorkingGrid, atlases: Sequence[tuple[sitk.Image, sitk.Image]], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (3,), grid frame mm, of all atlases' labels when placed on `grid`, plus a margin as far as scans reach."""
+    reference, boxes, scans = None, [], []
+    for image, labels in atlases:
+        placement = grid.place(image, reference)
+        if reference is None and grid.alignment == "affine":
+            reference = grid.image(grid.sample_image(image, placement))
+        found = np.argwhere(sitk.GetArrayViewFromImage(labels) != 0)[:, ::-1]
+        boxes.append(placed_bounds(box_corners(labels, found.min(axis=0), found.max(axis=0)), placement))
+        scans.append(placed_bounds(box_corners(image), placement))
+    (low, high), (scan_low, scan_high) = (np.array(pairs).transpose(1, 0, 2) for pairs in (boxes, scans))
+    return (
+        np.maximum(low.min(axis=0) - margin, scan_low.min(axis=0)),
+        np.minimum(high.max(axis=0) + margin, scan_high.max(axis=0)),
+    )

@@ -1,0 +1,261 @@
+"""A background job as a folder: written by the engine, read by whoever watches.
+
+``job.json`` holds the state, ``events.jsonl`` one JSON object a line, ``stop.request`` and ``pause.request`` are
+requests to the job. The job lives on when its watcher goes, and the watcher finds it again by its folder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import InputError
+from .files import plain, read_json, write_json
+
+FORMAT = 1
+JOB_FILE = "job.json"
+EVENTS_FILE = "events.jsonl"
+STOP_FILE = "stop.request"
+PAUSE_FILE = "pause.request"
+
+HEARTBEAT_SECONDS = 10.0
+SILENCE_SECONDS = 60.0
+
+ACTIVE_STATES = ("running", "paused")
+
+
+class JobWriter:
+    """The engine's side of a job; use it in a ``with`` block.
+
+    Making it starts the job. In the folder of an earlier job its requests are dropped, its events kept and added to.
+    A thread renews the heartbeat every ten seconds. At the end of the block a job still active becomes ``finished``, or
+    ``failed`` with the exception's message.
+
+    Args:
+        folder: the job's folder; made when missing.
+        description: further entries of ``job.json`` (what the job is, where its result goes).
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, **description: Any) -> None:
+        self.folder = Path(folder)
+        now = time.time()
+        self._content: dict[str, Any] = {
+            **description,
+            "format": FORMAT,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "state": "running",
+            "started": now,
+            "heartbeat": now,
+            "progress": 0.0,
+            "message": "",
+        }
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        if (self.folder / JOB_FILE).exists():
+            for name in (STOP_FILE, PAUSE_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+        self._write()
+        self._end_broken_line()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def __enter__(self) -> JobWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._ended.set()
+        if error is not None:
+            self.update(state="failed", message=str(error) or type(error).__name__)
+        elif self._content["state"] in ACTIVE_STATES:
+            self.update(state="finished", progress=1.0)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the job has been asked to end (with a checkpoint)."""
+        return (self.folder / STOP_FILE).exists()
+
+    @property
+    def pause_requested(self) -> bool:
+        """Whether the job has been asked to rest; no longer true once it is resumed."""
+        return (self.folder / PAUSE_FILE).exists()
+
+    def update(self, state: str | None = None, progress: float | None = None, message: str | None = None) -> None:
+        """Changes what ``job.json`` says; also a heartbeat.
+
+        Args:
+            state: "running", "paused", "finished" or "failed".
+            progress: 0..1.
+            message: one line for people.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        news = {"state": state, "progress": progress, "message": message}
+        self._write({key: value for key, value in news.items() if value is not None})
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Appends an event: its kind, the time (Unix seconds) and JSON values.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        line = json.dumps({"time": time.time(), "kind": kind, **values}, ensure_ascii=False, default=plain)
+        path = self.folder / EVENTS_FILE
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); check the free disk space") from error
+
+    def _write(self, news: dict[str, Any] | None = None) -> None:
+        with self._lock:
+            self._content |= {**(news or {}), "heartbeat": time.time()}
+            write_json(self.folder / JOB_FILE, self._content)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            try:
+                self._write()
+            except InputError:
+                pass  # the next update says it to somebody who can act on it
+
+    def _end_broken_line(self) -> None:
+        """Ends a line that a killed predecessor left half-written, so that the next event stands on its own."""
+        path = self.folder / EVENTS_FILE
+        content = path.read_bytes()[-1:] if path.exists() else b""
+        if content not in (b"", b"\n"):
+            with path.open("ab") as stream:
+                stream.write(b"\n")
+
+
+class JobReader:
+    """The watcher's side of a job; every property looks at the folder anew.
+
+    Args:
+        folder: the job's folder; it need not exist yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The content of ``job.json``; empty before the job has started.
+
+        Raises:
+            InputError: the file is damaged or of a newer format.
+        """
+        path = self.folder / JOB_FILE
+        return read_json(path, newest_format=FORMAT) if path.exists() else {}
+
+    @property
+    def state(self) -> str:
+        """One of "queued", "running", "paused", "stopping", "finished" and "failed".
+
+        A job that says it is active, but whose process is gone or has been silent for a minute, has failed.
+        """
+        content = self.description
+        state = content.get("state", "queued")
+        if state not in ACTIVE_STATES:
+            return state
+        here = content.get("host") == platform.node()
+        silent = time.time() - content.get("heartbeat", 0.0) > SILENCE_SECONDS
+        if silent or (here and not process_exists(content.get("pid", 0))):
+            return "failed"
+        return "stopping" if (self.folder / STOP_FILE).exists() else state
+
+    @property
+    def progress(self) -> float:
+        """Done share, 0..1."""
+        return float(self.description.get("progress", 0.0))
+
+    @property
+    def message(self) -> str:
+        """What the job last said."""
+        return str(self.description.get("message", ""))
+
+    def events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Events after a place in the file.
+
+        A last line still being written is left for the next call; a line broken by a crash is skipped.
+
+        Args:
+            offset: 0, or the offset the call before returned (bytes).
+
+        Returns:
+            The events and the offset for the next call.
+        """
+        try:
+            with (self.folder / EVENTS_FILE).open("rb") as stream:
+                stream.seek(offset)
+                content = stream.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = content[: content.rfind(b"\n") + 1]
+        parsed = (_parse(line) for line in whole.splitlines())
+        return [event for event in parsed if event is not None], offset + len(whole)
+
+    def request_stop(self) -> None:
+        """Asks the job to end with a checkpoint; a paused one, too."""
+        self._request(STOP_FILE)
+
+    def request_pause(self) -> None:
+        """Asks the job to rest until :meth:`resume`."""
+        self._request(PAUSE_FILE)
+
+    def resume(self) -> None:
+        """Takes a pause request back."""
+        (self.folder / PAUSE_FILE).unlink(missing_ok=True)
+
+    def _request(self, name: str) -> None:
+        path = self.folder / name
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions") from error
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def process_exists(pid: int) -> bool:
+    """Whether a process of this computer has the number ``pid``."""
+    if os.name == "nt":
+        return _windows_process_exists(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is there, but somebody else's
+    return True
+
+
+def _windows_process_exists(pid: int) -> bool:
+    """As :func:`process_exists`; ``os.kill`` with signal 0 would interrupt the process on Windows."""
+    query_limited_information, still_active = 0x1000, 259
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return False
+    code = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
+    kernel.CloseHandle(ctypes.c_void_p(handle))
+    return bool(known) and code.value == still_active

@@ -1,0 +1,164 @@
+"""Both networks with their optimisers: one training step, and all state that a resumed training needs."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .data import TrainingData, Triple
+from .device import autocast, memory_format, reduced_precision
+from .networks import RegistrationNet, SegmentationNet
+from .schedule import REGISTRATION, SEGMENTATION, learning_rate, phase
+from .settings import Settings
+from .steps import Losses, atlas_step, registration_step, segmentation_step
+
+REFRESH_SHARE = 0.1  # of the training between two rounds of pseudo labels
+
+
+class Learner:
+    """R, S and S's running average (the teacher) on one device.
+
+    Args:
+        data: drawn from; its pseudo label maps are rewritten as S improves.
+        settings: weights, rates and shares.
+        channels: widths of both U-Nets.
+    """
+
+    def __init__(self, data: TrainingData, settings: Settings, channels: tuple[int, ...]) -> None:
+        self.data, self.settings, self.device = data, settings, data.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.segmentation = self._place(SegmentationNet(data.class_count, channels))
+            self.registration = self._place(RegistrationNet(channels))
+        self.teacher = copy.deepcopy(self.segmentation).requires_grad_(False) if settings.averaging else None
+        self.optimisers = {
+            "segmentation": torch.optim.Adam(self.segmentation.parameters(), lr=settings.learning_rate),
+            "registration": torch.optim.Adam(self.registration.parameters(), lr=settings.learning_rate),
+        }
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=reduced_precision(self.device) == torch.float16)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.own_steps = {"segmentation": 0, "registration": 0}
+        self.labelled_at: float | None = None  # progress at which the pseudo label maps were made
+
+    def _place(self, network: nn.Module) -> nn.Module:
+        return network.to(self.device, memory_format=memory_format(self.device))
+
+    @property
+    def best_segmentation(self) -> SegmentationNet:
+        """The network to predict with: the running average where there is one."""
+        return self.teacher if self.teacher is not None else self.segmentation
+
+    def step(self, progress: float) -> Losses:
+        """One step of the phase that ``progress`` (0..1) lies in.
+
+        Returns:
+            Losses by name, detached, still on the device.
+        """
+        current = phase(progress, self.settings)
+        losses: Losses = {}
+        if current == SEGMENTATION:
+            losses |= self._learn("segmentation", progress, self._atlas_losses)
+        else:
+            triple = self._draw(progress)
+            losses |= self._learn("registration", progress, lambda: self._registration_losses(triple))
+            if current != REGISTRATION:
+                losses |= self._learn("segmentation", progress, lambda: self._segmentation_losses(triple))
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _learn(self, name: str, progress: float, compute) -> Losses:
+        optimiser = self.optimisers[name]
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(progress, self.own_steps[name], self.settings)
+        losses = compute()
+        optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(losses[f"{name}_total"]).backward()
+        self.scaler.step(optimiser)
+        self.scaler.update()
+        self.own_steps[name] += 1
+        if name == "segmentation":
+            self._average()
+        return losses
+
+    def _atlas_losses(self) -> Losses:
+        return atlas_step(self._run(self.segmentation), self.data, self.settings, self.generator)
+
+    def _registration_losses(self, triple: Triple) -> Losses:
+        return registration_step(self._run(self.registration), triple, self.settings, self.generator)
+
+    def _segmentation_losses(self, triple: Triple) -> Losses:
+        teacher = None if self.teacher is None else self._run(self.teacher)
+        return segmentation_step(
+            self._run(self.segmentation), teacher, self._run(self.registration), triple, self.settings, self.generator
+        )
+
+    def _run(self, network: nn.Module):
+        """The network under autocast, its input in the memory format of its weights."""
+
+        def run(*volumes: Tensor) -> Tensor:
+            with autocast(self.device):
+                return network(*(volume.contiguous(memory_format=memory_format(self.device)) for volume in volumes))
+
+        return run
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.teacher is None:
+            return
+        steps = self.own_steps["segmentation"]
+        decay = min(self.settings.averaging, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.segmentation.parameters()), 1 - decay)
+
+    def _draw(self, progress: float) -> Triple:
+        """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published."""
+        if self.teacher is None:
+            triple = self.data.draw_triple(self.generator)
+            with torch.no_grad():
+                scans = torch.cat([triple.scan_1, triple.scan_2])
+                labels = self._run(self.segmentation)(scans).float().softmax(1)
+            triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
+            return triple
+        if self.labelled_at is None or progress - self.labelled_at >= REFRESH_SHARE:
+            self.label_scans()
+            self.labelled_at = progress
+        return self.data.draw_triple(self.generator)
+
+    def label_scans(self) -> None:
+        """Writes the teacher's label maps of all unlabeled scans into the data."""
+        self.data.scan_labels = self.predict(self.data.scans)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Class indices (N, D, H, W) uint8 of images (N, 1, D, H, W), by :attr:`best_segmentation`."""
+        network = self._run(self.best_segmentation)
+        return torch.cat([network(pair).argmax(1).to(torch.uint8) for pair in images.split(2)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimisers, random state, pseudo labels: plain tensors and numbers, safe to load."""
+        return {
+            "segmentation": self.segmentation.state_dict(),
+            "registration": self.registration.state_dict(),
+            "teacher": None if self.teacher is None else self.teacher.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(),
+            "own_steps": dict(self.own_steps),
+            "labelled_at": self.labelled_at,
+            "scan_labels": self.data.scan_labels,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up exactly where :meth:`state_dict` was called."""
+        self.segmentation.load_state_dict(state["segmentation"])
+        self.registration.load_state_dict(state["registration"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["generator"].cpu())
+        self.own_steps = dict(state["own_steps"])
+        self.labelled_at = state["labelled_at"]
+        self.data.scan_labels = state["scan_labels"].to(self.device)

@@ -1,0 +1,147 @@
+"""The 3-D U-Net that registers and segments (paper section III, figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PAPER_CHANNELS = (16, 32, 64, 128, 256, 128, 64, 32, 16)
+
+
+class DoubleConvolution(nn.Module):
+    """Twice: 3x3x3 convolution, group normalisation with groups of 4 channels, leaky ReLU 0.2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        groups = max(1, out_channels // 4)
+        self.double_conv = nn.Sequential(
+            nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1),
+            nn.GroupNorm(groups, out_channels),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1),
+            nn.GroupNorm(groups, out_channels),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.double_conv(x)
+
+
+class Down(nn.Module):
+    """Halves the resolution by max pooling, then convolves."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.maxpool_conv = nn.Sequential(nn.MaxPool3d(2), DoubleConvolution(in_channels, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.maxpool_conv(x)
+
+
+class Up(nn.Module):
+    """Doubles the resolution trilinearly, joins the skip connection, then convolves."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = DoubleConvolution(in_channels, out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+        return self.conv(torch.cat([skip, x], dim=1))
+
+
+class UNet(nn.Module):
+    """U-Net features at input resolution.
+
+    Parameter names are those of the original release (``inc``, ``down1``, ..., ``up1``, ...), so that its
+    checkpoints load as they are.
+
+    Args:
+        in_channels: channels of the input volume.
+        channels: widths of the blocks in the order they are passed: first block, each level down, each level up.
+            Its length is odd: ``2 * levels + 1``.
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        if len(channels) % 2 == 0 or len(channels) < 3:
+            raise ValueError(f"channels needs an odd number of widths, at least 3; got {tuple(channels)}")
+        self.levels = len(channels) // 2
+        self.inc = DoubleConvolution(in_channels, channels[0])
+        for level in range(1, self.levels + 1):
+            self.add_module(f"down{level}", Down(channels[level - 1], channels[level]))
+        for level in range(1, self.levels + 1):
+            below = channels[self.levels + level - 1]
+            skip = channels[self.levels - level]
+            self.add_module(f"up{level}", Up(below + skip, channels[self.levels + level]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, in_channels, D, H, W) to (N, channels[-1], D, H, W); any size is accepted."""
+        x, margins = pad_to_multiple(x, 2**self.levels)
+        skips = [self.inc(x)]
+        for level in range(1, self.levels + 1):
+            skips.append(self.get_submodule(f"down{level}")(skips[-1]))
+        x = skips.pop()
+        for level in range(1, self.levels + 1):
+            x = self.get_submodule(f"up{level}")(x, skips.pop())
+        return crop_margins(x, margins)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, ...]]:
+    """Pads the three spatial axes symmetrically with zeros up to a multiple.
+
+    Returns:
+        The padded tensor and its margins in the order of ``torch.nn.functional.pad`` (last axis first).
+    """
+    margins: list[int] = []
+    for size in reversed(x.shape[2:]):
+        missing = -size % multiple
+        margins += [missing // 2, missing - missing // 2]
+    return (F.pad(x, margins) if any(margins) else x), tuple(margins)
+
+
+def crop_margins(x: Tensor, margins: Sequence[int]) -> Tensor:
+    """Takes away what :func:`pad_to_multiple` added."""
+    return F.pad(x, [-margin for margin in margins]) if any(margins) else x
+
+
+class RegistrationNet(nn.Module):
+    """R: a displacement field from a pair of scans."""
+
+    def __init__(self, channels: Sequence[int] = PAPER_CHANNELS) -> None:
+        super().__init__()
+        self.unet = UNet(2, channels)
+        self.out_conv = nn.Conv3d(channels[-1], 3, kernel_size=1)
+        initialise(self)
+
+    def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """Registers ``moving`` to ``fixed``, both (N, 1, D, H, W) in [0, 1].
+
+        Returns:
+            Displacement field (N, 3, D, H, W) in voxels, channels in (D, H, W) order; it pulls back:
+            warped(p) = moving(p + field(p)).
+        """
+        return self.out_conv(self.unet(torch.cat([fixed, moving], dim=1)))
+
+
+class SegmentationNet(nn.Module):
+    """S: class logits (N, K, D, H, W) from a scan (N, 1, D, H, W) in [0, 1]."""
+
+    def __init__(self, classes: int, channels: Sequence[int] = PAPER_CHANNELS) -> None:
+        super().__init__()
+        self.unet = UNet(1, channels)
+        self.out_conv = nn.Conv3d(channels[-1], classes, kernel_size=1)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.out_conv(self.unet(image))
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming-normal convolution weights, as in the original release."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight)

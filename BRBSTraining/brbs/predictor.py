@@ -1,0 +1,103 @@
+"""From a model bundle and a scan to a label map on the scan's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from .device import autocast, memory_format
+from .errors import InputError
+from .model import ModelBundle
+
+WINDOW_OVERLAP = 0.5
+
+
+@dataclass
+class Segmentation:
+    """What the predictor finds in one scan.
+
+    Attributes:
+        labels: label values on the scan's own grid.
+        probabilities: per class, background first, a float32 image on that grid in [0, 1]; None unless asked for.
+    """
+
+    labels: sitk.Image
+    probabilities: list[sitk.Image] | None = None
+
+
+class Predictor:
+    """A model loaded once, ready for any number of scans.
+
+    Args:
+        bundle: the model.
+        device: where to compute.
+
+    Raises:
+        InputError: the model has no working grid (weights imported without ``--like``).
+    """
+
+    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
+        if bundle.grid is None:
+            raise InputError("this model has no working grid, so it cannot segment; import its weights with --like MODEL")
+        self.schema, self.grid, self.device = bundle.schema, bundle.grid, device
+        self.network = bundle.segmentation_net().to(device, memory_format=memory_format(device))
+        self.reference = self.grid.image(bundle.atlas_images[0]) if self.grid.alignment == "affine" else None
+
+    def segment(self, image: sitk.Image, probabilities: bool = False, largest_component: bool = False) -> Segmentation:
+        """Segments a scan of any size, spacing and orientation.
+
+        Args:
+            image: 3-D scalar scan.
+            probabilities: also give the class probabilities.
+            largest_component: keep only the largest connected component of each structure.
+        """
+        placement = self.grid.place(image, self.reference)
+        lattice = self.grid.lattice(image, placement)
+        found = self.probabilities(lattice.sample_image(image, placement))
+        classes = lattice.restore(found, image, placement)
+        if largest_component:
+            classes = keep_largest_components(classes)
+        maps = lattice.restore_probabilities(found, image, placement) if probabilities else None
+        return Segmentation(self._label_values(classes), maps)
+
+    @torch.no_grad()
+    def probabilities(self, volume: np.ndarray) -> np.ndarray:
+        """Class probabilities float32 (K, D, H, W) of a normalised volume (D, H, W) in the working grid's spacing.
+
+        Volumes larger than the working grid are seen through overlapping windows of its size, blended with Gaussian weights.
+        """
+        x = torch.as_tensor(volume, dtype=torch.float32)[None, None]
+        if x.shape[2:] == self.grid.shape:
+            return self._classify(x.to(self.device))[0].cpu().numpy()
+        from monai.inferers import sliding_window_inference  # seconds to import, and most scans need no windows
+
+        found = sliding_window_inference(
+            x, self.grid.shape, 2, self._classify, WINDOW_OVERLAP, mode="gaussian", sw_device=self.device, device="cpu"
+        )
+        return found[0].numpy()
+
+    def _classify(self, windows: Tensor) -> Tensor:
+        with autocast(self.device):
+            logits = self.network(windows.contiguous(memory_format=memory_format(self.device)))
+        return logits.float().softmax(1)
+
+    def _label_values(self, classes: sitk.Image) -> sitk.Image:
+        labels = sitk.GetImageFromArray(self.schema.decode(sitk.GetArrayViewFromImage(classes)))
+        labels.CopyInformation(classes)
+        return labels
+
+
+def keep_largest_components(classes: sitk.Image) -> sitk.Image:
+    """Sets to background all but the largest connected component (faces, edges and corners) of each class."""
+    result = sitk.Image(classes.GetSize(), classes.GetPixelID())
+    result.CopyInformation(classes)
+    for index in np.unique(sitk.GetArrayViewFromImage(classes)).tolist():
+        if index:
+            components = sitk.RelabelComponent(sitk.ConnectedComponent(classes == index, True))
+            result = sitk.Mask(result, components != 1, outsideValue=index)
+    return result
+

@@ -1,0 +1,217 @@
+"""From files to arrays: reads a study once, checks every file, and puts all scans on one working grid."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .alignment import Geometry
+from .errors import InputError
+from .files import replacing
+from .grid import WorkingGrid
+from .grid_choice import choose_grid
+from .study import Atlas, LabelSchema, Study
+from .volumes import bare_name, check_pair, read_image, read_label_map
+
+log = logging.getLogger("brbs")
+
+FORMAT = 1
+_ARRAYS = ("atlas_images", "atlas_labels", "unlabeled_images", "validation_images", "validation_labels")
+
+Progress = Callable[[float, str], None]
+"""Called with the fraction done, 0..1, and what is being done."""
+
+
+@dataclass
+class Prepared:
+    """A study on its working grid (D, H, W), ready for training.
+
+    Attributes:
+        grid: the working grid.
+        schema: the labels; class index 0 is the background, i + 1 is `schema.labels[i]`.
+        atlas_images: float32 (A, D, H, W), 0..1.
+        atlas_labels: uint8 (A, D, H, W), class indices.
+        unlabeled_images: float32 (U, D, H, W), 0..1.
+        validation_images: float32 (V, D, H, W), 0..1; V may be 0.
+        validation_labels: uint8 (V, D, H, W), class indices.
+        atlas_names: of the A atlases.
+        unlabeled_names: of the U scans.
+    """
+
+    grid: WorkingGrid
+    schema: LabelSchema
+    atlas_images: np.ndarray
+    atlas_labels: np.ndarray
+    unlabeled_images: np.ndarray
+    validation_images: np.ndarray
+    validation_labels: np.ndarray
+    atlas_names: list[str]
+    unlabeled_names: list[str]
+
+    def save(self, path: str | Path) -> None:
+        """Writes everything to one .npz file, whole or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        description = {
+            "format": FORMAT,
+            "grid": self.grid.to_json(),
+            "schema": self.schema.to_json(),
+            "atlas_names": self.atlas_names,
+            "unlabeled_names": self.unlabeled_names,
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, description=np.array(json.dumps(description)), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prepared:
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: missing or damaged file, or written in another format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                description = json.loads(str(content["description"]))
+                arrays = {name: content[name] for name in _ARRAYS}
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file; prepare the study again") from None
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read ({error}); delete it and prepare the study again") from error
+        if description.get("format") != FORMAT:
+            found = description.get("format")
+            raise InputError(f"{path}: has format {found}, this version reads {FORMAT}; prepare the study again")
+        return cls(
+            grid=WorkingGrid.from_json(description["grid"]),
+            schema=LabelSchema.from_json(description["schema"]),
+            atlas_names=description["atlas_names"],
+            unlabeled_names=description["unlabeled_names"],
+            **arrays,
+        )
+
+
+def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -> Prepared:
+    """Reads and checks all scans of a study and samples them on the working grid chosen for it.
+
+    The voxels of each scan are read once (of validation pairs twice: checked first, then placed) and only the atlases are held in memory at full size.
+
+    Args:
+        study: atlases, unlabeled and validation scans, labels, settings.
+        voxel_budget: most voxels the working grid may have.
+        progress: told how far it is.
+
+    Raises:
+        InputError: a file that is missing, damaged or unsuitable, a pair that does not match, no atlases, no
+            unlabeled scans; the message names the file.
+    """
+    if not study.atlases:
+        raise InputError("the study has no atlases; at least one scan with a label map is needed")
+    if not study.unlabeled:
+        raise InputError("the study has no unlabeled scans; they are what the atlases are taught from, so add some")
+    report = _Steps(2 * len(study.atlases) + len(study.unlabeled) + 2 * len(study.validation), progress)
+
+    geometries = [_geometry(path) for path in study.unlabeled]
+    atlases = []
+    for atlas in study.atlases:
+        report(f"reading {atlas.name}")
+        atlases.append(_read_pair(atlas))
+    for atlas in study.validation:
+        report(f"checking {atlas.name}")
+        _read_pair(atlas)
+    grid = choose_grid(atlases, geometries, study.settings, voxel_budget)
+
+    atlas_images = np.empty((len(atlases), *grid.shape), np.float32)
+    atlas_labels = np.empty((len(atlases), *grid.shape), np.uint8)
+    reference = None
+    for index, (atlas, (image, labels)) in enumerate(zip(study.atlases, atlases, strict=True)):
+        report(f"placing {atlas.name}")
+        placement = grid.place(image, reference)
+        atlas_images[index] = grid.sample_image(image, placement)
+        atlas_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
+        reference = grid.image(atlas_images[0])
+
+    unlabeled_images = np.empty((len(study.unlabeled), *grid.shape), np.float32)
+    for index, path in enumerate(study.unlabeled):
+        report(f"placing {bare_name(path)}")
+        image = read_image(path)
+        unlabeled_images[index] = grid.sample_image(image, grid.place(image, reference))
+
+    validation_images = np.empty((len(study.validation), *grid.shape), np.float32)
+    validation_labels = np.empty((len(study.validation), *grid.shape), np.uint8)
+    for index, atlas in enumerate(study.validation):
+        report(f"placing {atlas.name}")
+        image, labels = _read_pair(atlas)
+        placement = grid.place(image, reference)
+        validation_images[index] = grid.sample_image(image, placement)
+        validation_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
+
+    log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
+    return Prepared(
+        grid=grid,
+        schema=study.schema,
+        atlas_images=atlas_images,
+        atlas_labels=atlas_labels,
+        unlabeled_images=unlabeled_images,
+        validation_images=validation_images,
+        validation_labels=validation_labels,
+        atlas_names=[atlas.name for atlas in study.atlases],
+        unlabeled_names=[bare_name(path) for path in study.unlabeled],
+    )
+
+
+class _Steps:
+    """Counts steps and tells the listener the fraction done before each."""
+
+    def __init__(self, total: int, listener: Progress | None):
+        self._done, self._total, self._listener = 0, total, listener
+
+    def __call__(self, message: str) -> None:
+        if self._listener is not None:
+            self._listener(self._done / self._total, message)
+        self._done += 1
+
+
+def _geometry(path: Path) -> Geometry:
+    """Geometry of a scan from its header alone where that is possible; what is odd is left to `read_image`."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if reader.GetDimension() == 3:
+            return Geometry.of(reader)
+    except RuntimeError:
+        pass
+    return Geometry.of(read_image(path))
+
+
+def _read_pair(atlas: Atlas) -> tuple[sitk.Image, sitk.Image]:
+    image, labels = read_image(atlas.image), read_label_map(atlas.labels)
+    check_pair(image, labels, atlas.image, atlas.labels)
+    return image, labels
+
+
+def _place_labels(
+    grid: WorkingGrid, atlas: Atlas, labels: sitk.Image, schema: LabelSchema, placement: sitk.Transform
+) -> np.ndarray:
+    """uint8 (D, H, W) class indices; a structure that does not survive the sampling is named in the log."""
+    try:
+        indices = schema.encode(sitk.GetArrayFromImage(labels))
+    except InputError as error:
+        raise InputError(f"{atlas.labels}: {error}") from error
+    classes = sitk.GetImageFromArray(indices)
+    classes.CopyInformation(labels)
+    sampled = grid.sample_labels(classes, placement)
+    for index in np.setdiff1d(indices, sampled):
+        if index:
+            name = schema.labels[index - 1].name
+            log.warning("%s: %s is too small for the working grid or lies outside it", atlas.labels, name)
+    return sampled

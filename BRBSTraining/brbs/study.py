@@ -1,0 +1,361 @@
+"""A study: a few atlases, many unlabeled scans, the structures and the settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .files import read_json, write_json
+from .segments import default_label, smallest_type
+from .settings import Settings
+from .volumes import bare_name, label_values, list_images, read_label_map, read_label_schema
+
+FORMAT = 1
+FILE_NAME = "study.json"
+MOST_LABELS = 255
+
+log = logging.getLogger("brbs")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A structure: its value in label maps, its name, colour (red, green, blue in 0..1) and terminology string."""
+
+    value: int
+    name: str
+    colour: tuple[float, float, float]
+    terminology: str = ""
+
+
+@dataclass(frozen=True)
+class LabelSchema:
+    """The structures of a study, sorted by value; the background (0) is not among them.
+
+    Values are arbitrary integers; class indices are 0 for the background and i + 1 for ``labels[i]``.
+
+    Raises:
+        InputError: value 0, a value twice, or more than 255 structures.
+    """
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(sorted(self.labels, key=lambda label: label.value)))
+        if 0 in self.values:
+            raise InputError("label value 0 is the background and cannot be a structure")
+        if len(set(self.values)) < len(self.values):
+            raise InputError("two structures have the same label value; give each its own")
+        if len(self.labels) > MOST_LABELS:
+            raise InputError(f"{len(self.labels)} structures; at most {MOST_LABELS} can be trained together")
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label values of the structures in rising order."""
+        return tuple(label.value for label in self.labels)
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes, background included."""
+        return len(self.labels) + 1
+
+    @property
+    def meta(self) -> list[tuple[int, str, tuple[float, float, float], str]]:
+        """The structures as :func:`brbs.volumes.write_label_map` takes them."""
+        return [(label.value, label.name, label.colour, label.terminology) for label in self.labels]
+
+    def encode(self, values: np.ndarray, path: str | Path = "label map") -> np.ndarray:
+        """Label values of any shape as class indices (uint8); ``path`` is named when that fails.
+
+        Raises:
+            InputError: a value that is no structure of this schema.
+        """
+        values = np.asarray(values)
+        known = np.array(sorted((0, *self.values)), dtype=np.int64)
+        classes = np.array([0 if v == 0 else self.values.index(v) + 1 for v in known.tolist()], dtype=np.uint8)
+        places = np.searchsorted(known, values).clip(max=len(known) - 1)
+        strangers = known[places] != values
+        if strangers.any():
+            found = ", ".join(map(str, np.unique(values[strangers])[:10]))
+            raise InputError(f"{path}: label value {found} is unknown; known are {', '.join(map(str, self.values))}")
+        return classes[places]
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Class indices of any shape as label values, in the smallest integer type that holds all of them."""
+        values = (0, *self.values)
+        return np.array(values, dtype=smallest_type(min(values), max(values)))[indices]
+
+    def merge(self, other: LabelSchema) -> LabelSchema:
+        """The structures of both; where a value is in both, name, colour and terminology of this one stay."""
+        return LabelSchema((*self.labels, *(label for label in other.labels if label.value not in self.values)))
+
+    @classmethod
+    def from_values(cls, values: Iterable[int], names: Mapping[int, str] | None = None) -> LabelSchema:
+        """Structures with the given names, else ``Label 3``, and distinct colours; 0 is left out."""
+        names = names or {}
+        metas = (default_label(int(value)) for value in set(values) if value != 0)
+        return cls(tuple(Label(value, names.get(value, name), colour) for value, name, colour, _ in metas))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One JSON object a structure."""
+        return [{**asdict(label), "colour": list(label.colour)} for label in self.labels]
+
+    @classmethod
+    def from_json(cls, content: Sequence[Mapping[str, Any]]) -> LabelSchema:
+        """The schema of :meth:`to_json`'s value."""
+        return cls(tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content))
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A scan with its label map."""
+
+    image: Path
+    labels: Path
+
+    @property
+    def name(self) -> str:
+        """The image's file name without image suffix."""
+        return bare_name(self.image)
+
+
+@dataclass
+class Study:
+    """What a model is trained from. Images are named by path only, nothing is copied."""
+
+    atlases: list[Atlas]
+    unlabeled: list[Path]
+    schema: LabelSchema
+    settings: Settings
+    validation: list[Atlas] = field(default_factory=list)
+
+    @classmethod
+    def from_folders(
+        cls,
+        atlas_images: str | Path,
+        atlas_labels: str | Path,
+        unlabeled: str | Path,
+        settings: Settings,
+        validation_images: str | Path | None = None,
+        validation_labels: str | Path | None = None,
+    ) -> Study:
+        """A study from folders of images and label maps that pair by file name (``a.nii.gz`` with ``a.seg.nrrd``).
+
+        The structures are those found in the atlases' label maps. Names, colours and terminology come from .seg.nrrd
+        files, names else from a ``dataset.json`` beside or above the label folder that knows all values found.
+
+        Raises:
+            InputError: a folder is missing; an image without label map or the reverse; one name twice in a folder;
+                no atlas; no unlabeled scan; only one of the two validation folders; an unusable label map.
+        """
+        atlases = _pair(list_images(atlas_images), list_images(atlas_labels))
+        scans = list_images(unlabeled)
+        if not atlases:
+            raise InputError(f"{atlas_images}: holds no atlas; put at least one annotated scan there")
+        if not scans:
+            raise InputError(f"{unlabeled}: holds no unlabeled scans; put at least one there")
+        if (validation_images is None) != (validation_labels is None):
+            raise InputError("validation needs both a folder of images and a folder of label maps")
+        validation = []
+        if validation_images is not None and validation_labels is not None:
+            validation = _pair(list_images(validation_images), list_images(validation_labels))
+        return cls(atlases, scans, _schema_of(atlases), settings, validation)
+
+    @classmethod
+    def from_dataset(cls, folder: str | Path, settings: Settings) -> Study:
+        """A study from a folder of the Medical Segmentation Decathlon or of nnU-Net (raw).
+
+        Labelled images of ``imagesTr`` are the atlases; its other images and all of ``imagesTs`` are unlabeled.
+
+        Raises:
+            InputError: no ``dataset.json``, several channels a case, or as in :meth:`from_folders`.
+        """
+        folder = Path(folder)
+        description = read_json(folder / "dataset.json")
+        channels = description.get("channel_names", description.get("modality", {}))
+        if len(channels) > 1:
+            raise InputError(f"{folder / 'dataset.json'}: has {len(channels)} channels a case; only one can be used")
+        labels = list_images(folder / "labelsTr")
+        images = _without_channel(list_images(folder / "imagesTr"), labels)
+        with_labels = [image for name, image in images.items() if name in _by_name(labels)]
+        scans = [image for image in images.values() if image not in with_labels]
+        if (folder / "imagesTs").is_dir():
+            scans += list_images(folder / "imagesTs")
+        atlases = _pair(with_labels, labels, images)
+        if not atlases:
+            raise InputError(f"{folder / 'labelsTr'}: holds no label map; put at least one there")
+        if not scans:
+            raise InputError(f"{folder}: holds no unlabeled scans; put some in imagesTs, or in imagesTr without label")
+        return cls(atlases, scans, _schema_of(atlases), settings)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes ``study.json``; files inside ``folder`` are stored by relative path, so that it can be moved.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        root = Path(os.path.abspath(folder))
+        content = {
+            "format": FORMAT,
+            "atlases": [_stored_atlas(atlas, root) for atlas in self.atlases],
+            "unlabeled": [_stored(path, root) for path in self.unlabeled],
+            "validation": [_stored_atlas(atlas, root) for atlas in self.validation],
+            "labels": self.schema.to_json(),
+            "settings": self.settings.to_json(),
+        }
+        write_json(root / FILE_NAME, content)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Study:
+        """Reads ``study.json`` of a folder; does not open the images.
+
+        Raises:
+            InputError: missing, damaged, or written by a newer version.
+        """
+        root = Path(os.path.abspath(folder))
+        path = root / FILE_NAME
+        content = read_json(path, newest_format=FORMAT)
+        try:
+            return cls(
+                [_loaded_atlas(entry, root) for entry in content["atlases"]],
+                [root / stored for stored in content["unlabeled"]],
+                LabelSchema.from_json(content["labels"]),
+                Settings.from_json(content["settings"]),
+                [_loaded_atlas(entry, root) for entry in content.get("validation", [])],
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: is damaged ({error!r}); make the study again") from error
+
+
+# Pairing by name
+
+
+def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by bare name; refuses a name that comes twice."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        earlier = named.setdefault(bare_name(path), path)
+        if earlier is not path:
+            raise InputError(f"{path}: has the same name as {earlier.name}; keep one of the two")
+    return named
+
+
+def _pair(images: Sequence[Path], labels: Sequence[Path], names: Mapping[str, Path] | None = None) -> list[Atlas]:
+    """Pairs every image with the label map of the same name; ``names`` may give images other names than their own."""
+    named_images = {name: path for name, path in (names or _by_name(images)).items() if path in images}
+    named_labels = _by_name(labels)
+    for name, image in named_images.items():
+        if name not in named_labels:
+            raise InputError(f"{image}: has no label map; add one named {name} to the folder of label maps")
+    for name, label_map in named_labels.items():
+        if name not in named_images:
+            raise InputError(f"{label_map}: has no image; add one named {name} to the folder of images")
+    return [Atlas(image, named_labels[name]) for name, image in named_images.items()]
+
+
+def _without_channel(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Path]:
+    """Images by case name: nnU-Net's ``_0000`` is taken off unless a label map has it, too."""
+    cases = _by_name(labels)
+    return {
+        name.removesuffix("_0000") if name not in cases else name: image for name, image in _by_name(images).items()
+    }
+
+
+# Structures
+
+
+def _schema_of(atlases: Sequence[Atlas]) -> LabelSchema:
+    """The structures found in the atlases' label maps, merged by value; differences are reported in the log."""
+    schemas = {atlas.labels: _schema_of_label_map(atlas.labels) for atlas in atlases}
+    named = [LabelSchema(tuple(label for label in own.labels if not _is_default(label))) for own in schemas.values()]
+    schema = reduce(LabelSchema.merge, [*named, *schemas.values()])
+    for path, own in schemas.items():
+        missing = [f"{label.value} ({label.name})" for label in schema.labels if label.value not in own.values]
+        if missing:
+            log.warning("%s: lacks label %s, which other atlases have", path, ", ".join(missing))
+    _compare_names(schemas, schema)
+    return _with_dataset_names(schema, atlases[0].labels.parent)
+
+
+def _schema_of_label_map(path: Path) -> LabelSchema:
+    present = label_values(read_label_map(path))
+    if len(present) > MOST_LABELS:
+        raise InputError(f"{path}: has {len(present)} different values, more than {MOST_LABELS}; is it a label map?")
+    described = [Label(*meta) for meta in read_label_schema(path) or () if meta[0] in present]
+    return LabelSchema(tuple(described)).merge(LabelSchema.from_values(present))
+
+
+def _compare_names(schemas: Mapping[Path, LabelSchema], schema: LabelSchema) -> None:
+    """Refuses atlases whose segments have the same names under swapped values; reports other differences."""
+    names = {label.value: label.name for label in schema.labels}
+    values = {name.casefold(): value for value, name in names.items()}
+    for path, own in schemas.items():
+        for label in own.labels:
+            known = names[label.value]
+            if _is_default(label) or label.name.casefold() == known.casefold():
+                continue
+            if label.name.casefold() in values:
+                raise InputError(
+                    f"{path}: label {label.value} is '{label.name}' here, but in other atlases '{known}', and "
+                    f"'{label.name}' is {values[label.name.casefold()]}; give each structure one value in all atlases"
+                )
+            log.warning("%s: label %d is '%s' here, '%s' is kept", path, label.value, label.name, known)
+
+
+def _is_default(label: Label) -> bool:
+    return label.name == default_label(label.value)[1]
+
+
+def _with_dataset_names(schema: LabelSchema, labels_folder: Path) -> LabelSchema:
+    """Gives names from a ``dataset.json`` in, beside or above the label folder to structures that have none."""
+    labels_folder = Path(os.path.abspath(labels_folder))
+    for folder in (labels_folder, *labels_folder.parents[:2]):
+        path = folder / "dataset.json"
+        if path.is_file():
+            names = _dataset_names(read_json(path).get("labels"))
+            if not set(schema.values) <= set(names):
+                log.warning("%s: does not name all label values found (%s), not used", path, schema.values)
+                continue
+            return LabelSchema(
+                tuple(
+                    Label(label.value, names[label.value], label.colour) if _is_default(label) else label
+                    for label in schema.labels
+                )
+            )
+    return schema
+
+
+def _dataset_names(labels: Any) -> dict[int, str]:
+    """Names by value from ``{"1": "liver"}`` or ``{"liver": 1}``; nnU-Net's regions (lists of values) are left out."""
+    names: dict[int, str] = {}
+    for key, content in labels.items() if isinstance(labels, dict) else ():
+        if str(key).isdecimal():
+            names[int(key)] = str(content)
+        elif isinstance(content, int):
+            names[content] = str(key)
+    return names
+
+
+# Paths in study.json
+
+
+def _stored(path: Path, root: Path) -> str:
+    absolute = Path(os.path.abspath(path))
+    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
+
+
+def _stored_atlas(atlas: Atlas, root: Path) -> dict[str, str]:
+    return {"image": _stored(atlas.image, root), "labels": _stored(atlas.labels, root)}
+
+
+def _loaded_atlas(entry: Mapping[str, str], root: Path) -> Atlas:
+    return Atlas(root / entry["image"], root / entry["labels"])

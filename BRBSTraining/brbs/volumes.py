@@ -1,0 +1,369 @@
+"""Reading, checking and writing one volume: a scan or a label map."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import InputError
+from .files import replacing
+from .nifti import inspect_nifti
+from .segments import (
+    INTEGER_TYPES,
+    LabelMeta,
+    default_label,
+    describe_segments,
+    merge_segments,
+    read_segments,
+    smallest_type,
+)
+
+IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+
+_LARGEST_LABEL = 2**53
+_WRITING_FAILED = "writing stopped before the end"
+
+log = logging.getLogger("brbs")
+
+
+# Names and folders
+
+
+def image_suffix(path: str | Path) -> str:
+    """The image suffix of a file name as written ("" if it has none that is known)."""
+    name = Path(path).name
+    found = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[len(name) - len(found) :]
+
+
+def bare_name(path: str | Path) -> str:
+    """File name without image suffix: ``scan 1.nii.gz`` and ``scan 1.seg.nrrd`` both give ``scan 1``."""
+    name = Path(path).name
+    return name[: len(name) - len(image_suffix(name))]
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Images of a folder in name order: files with a known suffix and sub-folders that hold a DICOM series.
+
+    Hidden files are left out (archives made on macOS are full of ``._name.nii.gz``). A folder that holds nothing
+    but the slices of a DICOM series is itself the one image.
+
+    Raises:
+        InputError: the folder is missing or is a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {'is a file, a folder was expected' if folder.exists() else 'no such folder'}")
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and (is_dicom_folder(path) if path.is_dir() else image_suffix(path))
+    ]
+    return images or ([folder] if is_dicom_folder(folder) else [])
+
+
+def is_dicom_folder(folder: str | Path) -> bool:
+    """Whether DICOM files lie directly in the folder (looks at the first few files only)."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return False
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    return any(_is_dicom_file(path) for path in files[:20])
+
+
+def _is_dicom_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+# Reading
+
+
+def read_image(path: str | Path) -> sitk.Image:
+    """Reads a scan (file or DICOM series folder) as 3-D float32.
+
+    Raises:
+        InputError: missing, damaged or truncated file; not 3-D; several components a voxel; an axis with one voxel;
+            NaN or infinite voxels; the same value everywhere.
+    """
+    path = Path(path)
+    image = _load(path, sitk.sitkFloat32)
+    if min(image.GetSize()) < 2:
+        raise InputError(f"{path}: is only one voxel thick ({_size(image)} voxels); a 3-D scan is needed")
+    voxels = sitk.GetArrayViewFromImage(image)
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        _refuse_not_finite(path)
+    if lowest == highest:
+        raise InputError(f"{path}: every voxel has the same value ({lowest:g}); is this the right scan?")
+    return image
+
+
+def read_label_map(path: str | Path, allow_empty: bool = False) -> sitk.Image:
+    """Reads a label map as 3-D image of the smallest integer type that holds its values.
+
+    The segments of a .seg.nrrd keep their label values; where they overlap, the later one wins. Segments of
+    different layers with the same value are told apart as :func:`read_label_schema` says.
+
+    Args:
+        path: the file.
+        allow_empty: accept a map with background only (results may be so, atlases may not).
+
+    Raises:
+        InputError: missing, damaged or truncated file; not 3-D; several components a voxel; values that are not
+            integers; background only.
+    """
+    path = Path(path)
+    segmented = image_suffix(path).lower() == ".seg.nrrd"
+    image = _load(path, components=segmented)
+    segments = read_segments(image, path) if segmented else []
+    if segments:
+        array = merge_segments(sitk.GetArrayViewFromImage(image), segments)
+    elif image.GetNumberOfComponentsPerPixel() > 1:
+        raise InputError(f"{path}: has several layers but names no segments; save it again from 3D Slicer")
+    else:
+        array = _integers(sitk.GetArrayViewFromImage(image), path)
+    if not allow_empty and not array.any():
+        raise InputError(f"{path}: holds background only; a label map needs at least one voxel that is not 0")
+    labels = sitk.GetImageFromArray(array.astype(smallest_type(int(array.min()), int(array.max())), copy=False))
+    labels.SetOrigin(image.GetOrigin())
+    labels.SetSpacing(image.GetSpacing())
+    labels.SetDirection(image.GetDirection())
+    return labels
+
+
+def read_label_schema(path: str | Path) -> list[LabelMeta] | None:
+    """Value, name, colour and terminology of the segments of a .seg.nrrd, in file order; ``None`` for other files.
+
+    Values are those of the file. Where two layers use the same value, the first segment keeps it and each later one
+    gets the next number above all values of the file.
+
+    Raises:
+        InputError: missing or damaged file.
+    """
+    path = Path(path)
+    if image_suffix(path).lower() != ".seg.nrrd":
+        return None
+    return [segment.meta for segment in read_segments(_open(path), path)] or None
+
+
+def label_values(labels: sitk.Image) -> tuple[int, ...]:
+    """The values of a label map in rising order, background left out."""
+    array = sitk.GetArrayViewFromImage(labels)
+    small = array.dtype in (np.uint8, np.uint16)
+    found = np.flatnonzero(np.bincount(array.ravel())) if small else np.unique(array)
+    return tuple(int(value) for value in found if value != 0)
+
+
+def _load(path: Path, pixel_type: int = sitk.sitkUnknown, components: bool = False) -> sitk.Image:
+    """Reads a whole file or DICOM folder; several components a voxel only if ``components``."""
+    if path.is_dir():
+        image = _read_dicom(path, pixel_type)
+    else:
+        reader = _open(path)
+        if reader.GetDimension() != 3:
+            size = " x ".join(map(str, reader.GetSize()))
+            raise InputError(f"{path}: is {reader.GetDimension()}-D ({size}); give one 3-D volume a file")
+        if reader.GetNumberOfComponents() > 1 and not components:
+            _refuse_components(path, reader.GetNumberOfComponents())
+        state = inspect_nifti(path, reader)
+        if not state.complete:
+            raise InputError(f"{path}: is truncated or damaged; copy or download it again")
+        if not state.finite:
+            _refuse_not_finite(path)
+        reader.SetOutputPixelType(pixel_type)
+        with _plain_errors(path):
+            image = reader.Execute()
+    return image
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Silences ITK's warnings and turns its exceptions into :class:`InputError`."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            reason = "has axes that are not perpendicular; resample it onto a regular grid first"
+        elif path.is_dir():
+            reason = "cannot be read as one DICOM series (damaged files or slices of different sizes)"
+        else:
+            reason = "cannot be read as an image (damaged, truncated or of another format); copy or export it again"
+        raise InputError(f"{path}: {reason}") from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read the header."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with _plain_errors(path):
+        reader.ReadImageInformation()
+    return reader
+
+
+def _refuse_not_finite(path: Path) -> NoReturn:
+    raise InputError(f"{path}: has NaN or infinite voxels; replace them by finite numbers")
+
+
+def _refuse_components(path: Path, count: int) -> NoReturn:
+    raise InputError(f"{path}: has {count} components a voxel (colour or vectors); give one number a voxel")
+
+
+def _read_dicom(folder: Path, pixel_type: int) -> sitk.Image:
+    with _plain_errors(folder):
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in series]
+        if not files:
+            raise InputError(f"{folder}: holds no DICOM series; give an image file or a folder of DICOM slices")
+        slices = max(files, key=len)
+        if len(files) > 1:
+            log.warning("%s: %d DICOM series, the one with most slices (%d) is used", folder, len(files), len(slices))
+        if len(slices) == 1:
+            image = sitk.ReadImage(slices[0], pixel_type)
+        else:
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames(slices)
+            reader.SetOutputPixelType(pixel_type)
+            reader.MetaDataDictionaryArrayUpdateOn()
+            image = reader.Execute()
+            if image.HasMetaDataKey("ITK_non_uniform_sampling_deviation"):
+                _refuse_gaps([reader.GetMetaData(index, "0020|0032") for index in range(len(slices))], folder)
+    if image.GetDimension() != 3:
+        raise InputError(f"{folder}: is {image.GetDimension()}-D; give one 3-D series a folder")
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        _refuse_components(folder, image.GetNumberOfComponentsPerPixel())
+    return image
+
+
+def _refuse_gaps(positions: Sequence[str], folder: Path) -> None:
+    """ITK spreads slices evenly whatever their positions (DICOM's "x\\y\\z" in mm)."""
+    places = np.array([position.split("\\") for position in positions], dtype=float)
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    deviation = np.abs(steps - np.median(steps)).max()
+    if deviation > 0.1 * np.median(steps):
+        raise InputError(
+            f"{folder}: slices are missing, repeated or unevenly spaced (by up to {deviation:.3g} mm); "
+            "complete the series or resample it onto a regular grid"
+        )
+
+
+def _integers(array: np.ndarray, path: Path) -> np.ndarray:
+    """The same values as integers; refuses others."""
+    if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint64:
+        return array
+    if not (np.isfinite(array).all() and np.abs(array).max() <= _LARGEST_LABEL and (array == np.rint(array)).all()):
+        raise InputError(f"{path}: is no label map: it has values that are not whole numbers")
+    return array.astype(np.int64)
+
+
+# Pairs
+
+
+def check_pair(
+    image: sitk.Image, labels: sitk.Image, image_path: str | Path = "image", labels_path: str | Path = "labels"
+) -> None:
+    """Checks that a scan and its label map lie on the same grid.
+
+    Tolerances: spacing 0.1 %, direction cosines 0.001, origin a hundredth of a voxel.
+
+    Raises:
+        InputError: size, spacing, direction or origin differ; says which, with both values.
+    """
+    spacing = np.asarray(image.GetSpacing())
+    checks = (
+        ("size", image.GetSize(), labels.GetSize(), 0.0, "voxels"),
+        ("spacing", image.GetSpacing(), labels.GetSpacing(), 1e-3 * spacing, "mm"),
+        ("direction", image.GetDirection(), labels.GetDirection(), 1e-3, "direction cosines"),
+        ("origin", image.GetOrigin(), labels.GetOrigin(), 1e-2 * spacing.min(), "mm"),
+    )
+    for what, expected, found, tolerance, unit in checks:
+        if np.any(np.abs(np.subtract(expected, found)) > tolerance):
+            raise InputError(
+                f"{labels_path}: {what} {_numbers(found)} differs from {_numbers(expected)} ({unit}) of {image_path}; "
+                "resample the label map onto the grid of its image"
+            )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+
+
+def _size(image: sitk.Image) -> str:
+    return " x ".join(map(str, image.GetSize()))
+
+
+# Writing
+
+
+def write_image(image: sitk.Image, path: str | Path) -> None:
+    """Writes an image, compressed, in the format of the suffix; an existing file is replaced only when all went well.
+
+    Raises:
+        InputError: unknown suffix, or the file cannot be written (partial files are removed).
+    """
+    path = Path(path)
+    check_writable_suffix(path)
+    with replacing(path) as temporary:
+        try:
+            with _plain_errors(temporary):
+                sitk.WriteImage(image, str(temporary), True)
+            complete = inspect_nifti(temporary, _open(temporary)).complete  # ITK is silent about a full disk, too
+        except InputError as error:
+            raise OSError(_WRITING_FAILED) from error
+        if not complete:
+            raise OSError(_WRITING_FAILED)
+
+
+def write_label_map(labels: sitk.Image, path: str | Path, labels_meta: Sequence[LabelMeta] = ()) -> None:
+    """Writes a label map in the format of the suffix, with the smallest integer type that holds its values.
+
+    A .seg.nrrd gets a segment for every entry of ``labels_meta``, with name, colour and terminology, and one with a
+    default name for every other value found.
+
+    Args:
+        labels: 3-D image of an integer type.
+        path: where to; see ``WRITABLE_SUFFIXES``.
+        labels_meta: value, name, colour and terminology of the structures.
+
+    Raises:
+        InputError: unknown suffix, or the file cannot be written (partial files are removed).
+    """
+    suffix = check_writable_suffix(path)
+    present = label_values(labels)
+    values = [0, *present, *(meta[0] for meta in labels_meta)]
+    labels = sitk.Cast(labels, INTEGER_TYPES[smallest_type(min(values), max(values))])
+    for key in labels.GetMetaDataKeys():
+        labels.EraseMetaData(key)
+    if suffix == ".seg.nrrd":
+        named = {meta[0] for meta in labels_meta}
+        describe_segments(labels, [*labels_meta, *(default_label(v) for v in present if v not in named)])
+    write_image(labels, path)
+
+
+def check_writable_suffix(path: str | Path) -> str:
+    """The lower-case image suffix of a file about to be written.
+
+    Raises:
+        InputError: none of ``WRITABLE_SUFFIXES``.
+    """
+    suffix = image_suffix(path).lower()
+    if suffix not in WRITABLE_SUFFIXES:
+        raise InputError(f"{path}: cannot be written in this format; use one of {', '.join(WRITABLE_SUFFIXES)}")
+    return suffix

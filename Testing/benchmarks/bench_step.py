@@ -1,0 +1,141 @@
+"""Times one training step against the straightforward one, side by side, and prints the peak memory of both.
+
+Each variant lives in a process of its own (for its peak memory); they take turns, so that the machine's drift cancels.
+
+    python Testing/benchmarks/bench_step.py [--size 48 64 48] [--pairs 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "BRBSTraining")]
+CLASSES, FRACTIONS = 3, (0.7, 0.25, 0.4)
+
+
+def straightforward_step(size):
+    """The step as it reads in the paper."""
+    import straightforward
+    import torch
+    from brbs.networks import RegistrationNet, SegmentationNet
+
+    torch.manual_seed(0)
+    registration, segmentation = RegistrationNet(), SegmentationNet(CLASSES)
+    optimisers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in (registration, segmentation)]
+    atlas, onehot, scan_1, scan_2 = volumes(size)
+
+    def step() -> None:
+        loss = straightforward.registration_loss(registration, segmentation, atlas, onehot, scan_1)
+        optimisers[0].zero_grad()
+        loss.backward()
+        optimisers[0].step()
+        loss = straightforward.segmentation_loss(
+            registration, segmentation, atlas, onehot, scan_1, scan_2, *FRACTIONS
+        )
+        optimisers[1].zero_grad()
+        loss.backward()
+        optimisers[1].step()
+
+    return step
+
+
+def engine_step(size):
+    """The engine's step with the paper's mathematics."""
+    import torch
+    from brbs import steps
+    from brbs.data import TrainingData
+    from brbs.device import keep_freed_memory
+    from brbs.learner import Learner
+    from brbs.settings import PAPER
+
+    keep_freed_memory()
+    atlas, onehot, scan_1, scan_2 = volumes(size)
+    data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
+    learner = Learner(data, PAPER, PAPER.channels)
+    steps.draw_fractions = lambda count, generator: torch.tensor(FRACTIONS)
+    generator = torch.Generator()
+
+    def step() -> None:
+        learner._learn("registration", 0.5, lambda: pair_losses())
+        triple = steps.Triple(atlas, onehot, scan_1, scan_2, onehot, onehot)
+        learner._learn("segmentation", 0.5, lambda: learner._segmentation_losses(triple))
+
+    def pair_losses():
+        with torch.no_grad():
+            labels = learner._run(learner.segmentation)(scan_1).float().softmax(1)
+        return steps.registration_losses(learner._run(learner.registration), atlas, scan_1, onehot, labels, PAPER)
+
+    return step
+
+
+def volumes(size):
+    """Atlas image, its one-hot label map and two scans, smooth random."""
+    import torch
+    import torch.nn.functional as F
+
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(3, 1, *(max(2, n // 4) for n in size), generator=generator)
+    images = F.interpolate(coarse, size=tuple(size), mode="trilinear")
+    labels = (images[0, 0] * CLASSES).long().clamp(0, CLASSES - 1)
+    return images[:1], F.one_hot(labels, CLASSES).movedim(-1, 0)[None].float(), images[1:2], images[2:3]
+
+
+def serve(connection, make, size, threads: int) -> None:
+    """Makes a step on request and answers with its seconds; at the end with the peak memory."""
+    import torch
+
+    torch.set_num_threads(threads)
+    step = make(size)
+    while connection.recv() == "step":
+        start = time.perf_counter()
+        step()
+        connection.send(time.perf_counter() - start)
+    connection.send(peak_bytes())
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process in bytes (0 where the system does not tell)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs=3, default=(48, 64, 48), metavar=("D", "H", "W"))
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=multiprocessing.cpu_count())
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    ends = {}
+    for make in (straightforward_step, engine_step):
+        here, there = context.Pipe()
+        context.Process(target=serve, args=(there, make, arguments.size, arguments.threads), daemon=True).start()
+        ends[make.__name__] = here
+    seconds = {name: [] for name in ends}
+    for _ in range(arguments.pairs + 1):  # the first pair warms up
+        for name, end in ends.items():
+            end.send("step")
+            seconds[name].append(end.recv())
+    for name, end in ends.items():
+        end.send("end")
+        times = seconds[name][1:]
+        print(
+            f"{name:22s} median {statistics.median(times):6.2f} s  (min {min(times):.2f}, max {max(times):.2f}, "
+            f"n {len(times)})  peak memory {end.recv() / 2**30:.2f} GiB"
+        )
+    ratios = [a / b for a, b in zip(*(times[1:] for times in seconds.values()))]
+    print(f"{'ratio':22s} median {statistics.median(ratios):6.2f}    (min {min(ratios):.2f}, max {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
