@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 import typing
@@ -45,9 +46,10 @@ def _add_train(subparsers) -> None:
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     command.add_argument("--minutes", type=float, help=f"training time (default: {commands.DEFAULT_MINUTES:g})")
     command.add_argument("--steps", type=int, help="number of steps instead of minutes")
-    command.add_argument("--resume", action="store_true", help="go on from the last checkpoint of --output")
+    command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
     command.add_argument("--overwrite", action="store_true", help="replace the model in --output")
-    command.add_argument("--preset", choices=PRESETS, default="balanced", help="settings to start from")
+    preset = f"settings to start from (default: those of --study, else {commands.DEFAULT_PRESET})"
+    command.add_argument("--preset", choices=PRESETS, help=preset)
     _add_device(command)
     _add_settings(command.add_argument_group("settings"))
 
@@ -63,7 +65,7 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
             nargs=count,
             choices=item.metadata["choices"],
             metavar=None if item.metadata["choices"] else kind.__name__.upper(),
-            help=item.metadata["help"] + ("" if default is None else f" (default: {default})"),
+            help=(item.metadata["help"] + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
         )
 
 
@@ -113,7 +115,7 @@ def _add_import_weights(subparsers) -> None:
     command = _command(subparsers, "import-weights", commands.import_weights, about)
     command.add_argument("--segmentation", required=True, metavar="FILE", help="Seger_*.pth")
     command.add_argument("--registration", metavar="FILE", help="Reger_*.pth")
-    command.add_argument("--size", type=int, nargs=3, required=True, metavar="N", help="voxels of the training volumes, x y z")
+    command.add_argument("--size", type=int, nargs=3, required=True, metavar="N", help="voxels of its volumes, x y z")
     command.add_argument("--spacing", type=float, nargs=3, required=True, metavar="MM", help="their spacing, x y z")
     command.add_argument("--window", type=float, nargs=2, metavar="VALUE", help="grey values mapped to 0 and 1")
     command.add_argument("--output", required=True, metavar="MODEL")
@@ -133,11 +135,16 @@ def main(arguments: list[str] | None = None) -> int:
         Exit code: 0 good, 2 bad input, 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names of structures that a Windows code page lacks
     parsed = parser().parse_args(arguments)
     try:
         return parsed.run(parsed) or 0
     except InputError as error:
         print(f"brbs: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"brbs: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("brbs: interrupted", file=sys.stderr)

@@ -17,6 +17,10 @@ class Triple:
     """One draw for a BRBS step: an atlas and two unlabeled scans under the same rotation and scale.
 
     Images are (1, 1, D, H, W) in [0, 1]; label maps (1, K, D, H, W), one-hot before interpolation.
+
+    Attributes:
+        atlas_source, scan_1_source: image and label map in one, (1, 1 + K, D, H, W), before rotation and scale.
+        positions: where in the sources the drawn voxels lie, (1, 3, D, H, W) in ``grid_sample`` coordinates.
     """
 
     atlas_image: Tensor
@@ -25,6 +29,9 @@ class Triple:
     scan_2: Tensor
     scan_1_labels: Tensor
     scan_2_labels: Tensor
+    atlas_source: Tensor
+    scan_1_source: Tensor
+    positions: Tensor
 
 
 class TrainingData:
@@ -59,29 +66,33 @@ class TrainingData:
     def draw_atlas(self, generator: torch.Generator, bend: bool) -> tuple[Tensor, Tensor]:
         """One atlas, rotated, scaled and, if asked, bent: image (1, 1, D, H, W) and label map (1, K, D, H, W)."""
         index = self._index(len(self.atlas_images), generator)
-        grid = self._grid(generator)
-        if bend:
-            grid = grid + random_bending(self.shape, generator, self.device)
+        grid = self._grid(generator, bend)
         labels = self.onehot(self.atlas_labels[index : index + 1])
         drawn = sample(torch.cat([self.atlas_images[index : index + 1], labels], dim=1), grid)
         return drawn[:, :1], drawn[:, 1:]
 
-    def draw_triple(self, generator: torch.Generator) -> Triple:
-        """An atlas and two different unlabeled scans with their current pseudo label maps."""
+    def draw_triple(self, generator: torch.Generator, bend: bool) -> Triple:
+        """An atlas and two different unlabeled scans with their current pseudo label maps, all bent alike if asked."""
         atlas = self._index(len(self.atlas_images), generator)
         first = self._index(len(self.scans), generator)
         second = (first + 1 + self._index(max(len(self.scans) - 1, 1), generator)) % len(self.scans)
-        grid = self._grid(generator)
-        parts = [self.atlas_images[atlas : atlas + 1], self.onehot(self.atlas_labels[atlas : atlas + 1])]
-        for scan in (first, second):
-            parts += [self.scans[scan : scan + 1], self.onehot(self.scan_labels[scan : scan + 1])]
-        drawn = sample(torch.cat(parts, dim=1), grid)
+        grid = self._grid(generator, bend)
+        atlas_source = self._source(self.atlas_images, self.atlas_labels, atlas)
+        scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in (first, second)]
+        drawn = sample(torch.cat([atlas_source, *scan_sources], dim=1), grid)
         k = self.class_count
         image, onehot, scan_1, labels_1, scan_2, labels_2 = drawn.split([1, k, 1, k, 1, k], dim=1)
-        return Triple(image, onehot, scan_1, scan_2, labels_1, labels_2)
+        positions = grid.permute(0, 4, 1, 2, 3)
+        return Triple(
+            image, onehot, scan_1, scan_2, labels_1, labels_2, atlas_source, scan_sources[0], positions
+        )
 
-    def _grid(self, generator: torch.Generator) -> Tensor:
-        return affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
+    def _source(self, images: Tensor, labels: Tensor, index: int) -> Tensor:
+        return torch.cat([images[index : index + 1], self.onehot(labels[index : index + 1])], dim=1)
+
+    def _grid(self, generator: torch.Generator, bend: bool) -> Tensor:
+        grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
+        return grid + random_bending(self.shape, generator, self.device) if bend else grid
 
     @staticmethod
     def _index(count: int, generator: torch.Generator) -> int:

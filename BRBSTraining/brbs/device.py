@@ -45,7 +45,8 @@ def _mps_computes() -> bool:
     # Apple's back end lacks some 3-D operators in some versions; try those we need once.
     try:
         x = torch.rand(1, 1, 8, 8, 8, device="mps", requires_grad=True)
-        y = nn.functional.interpolate(nn.functional.max_pool3d(x, 2), scale_factor=2, mode="trilinear", align_corners=True)
+        y = nn.functional.max_pool3d(x, 2)
+        y = nn.functional.interpolate(y, scale_factor=2, mode="trilinear", align_corners=True)
         grid = torch.zeros(1, 8, 8, 8, 3, device="mps")
         nn.functional.grid_sample(y, grid, align_corners=True).sum().backward()
     except (RuntimeError, NotImplementedError):
@@ -76,7 +77,7 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep large freed blocks: without it each step maps and clears its activations anew (a fifth of its time)."""
+    """Lets glibc keep large freed blocks; else each step maps and clears its activations anew, a fifth of its time."""
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         m_trim_threshold, m_mmap_threshold, largest = -1, -3, 2**31 - 1
         libc = ctypes.CDLL(None)

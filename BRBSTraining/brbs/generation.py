@@ -1,4 +1,4 @@
-"""Generation of training data: sampled paths of style and space (S3P) and mixtures (MMR), paper sections III.C, III.D."""
+"""Generated training data: sampled paths of style and space (S3P), mixtures (MMR); paper sections III.C and III.D."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw_fractions(count: int, generator: torch.Generator) -> Tensor:
 
 
 def style_towards(atlas_image: Tensor, styled_image: Tensor, beta: Tensor | float) -> Tensor:
-    """Moves the atlas's appearance a fraction ``beta`` of the way to a scan registered to it: x_l + beta (x_ul - x_l)."""
+    """Moves the atlas's look a fraction ``beta`` of the way to a scan registered to it: x_l + beta (x_ul - x_l)."""
     return atlas_image + beta * (styled_image - atlas_image)
 
 

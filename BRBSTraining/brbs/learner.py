@@ -63,7 +63,8 @@ class Learner:
             losses |= self._learn("segmentation", progress, self._atlas_losses)
         else:
             triple = self._draw(progress)
-            losses |= self._learn("registration", progress, lambda: self._registration_losses(triple))
+            if current == REGISTRATION or self.own_steps["segmentation"] % self.settings.registration_interval == 0:
+                losses |= self._learn("registration", progress, lambda: self._registration_losses(triple))
             if current != REGISTRATION:
                 losses |= self._learn("segmentation", progress, lambda: self._segmentation_losses(triple))
         return {name: value.detach() for name, value in losses.items()}
@@ -113,17 +114,19 @@ class Learner:
 
     def _draw(self, progress: float) -> Triple:
         """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published."""
+        bend = self.settings.augmentation == "full"
         if self.teacher is None:
-            triple = self.data.draw_triple(self.generator)
+            triple = self.data.draw_triple(self.generator, bend)
             with torch.no_grad():
                 scans = torch.cat([triple.scan_1, triple.scan_2])
                 labels = self._run(self.segmentation)(scans).float().softmax(1)
             triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
             return triple
-        if self.labelled_at is None or progress - self.labelled_at >= REFRESH_SHARE:
+        # Progress falls when a resumed training is given a larger budget.
+        if self.labelled_at is None or not 0 <= progress - self.labelled_at < REFRESH_SHARE:
             self.label_scans()
             self.labelled_at = progress
-        return self.data.draw_triple(self.generator)
+        return self.data.draw_triple(self.generator, bend)
 
     def label_scans(self) -> None:
         """Writes the teacher's label maps of all unlabeled scans into the data."""
@@ -157,7 +160,8 @@ class Learner:
             self.teacher.load_state_dict(state["teacher"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where it was not in use, as on another device
+            self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"].cpu())
         self.own_steps = dict(state["own_steps"])
         self.labelled_at = state["labelled_at"]

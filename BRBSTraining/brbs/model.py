@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from . import __version__
 from .errors import InputError
@@ -42,7 +46,7 @@ class ModelBundle:
     """
 
     schema: LabelSchema
-    grid: WorkingGrid | None
+    grid: WorkingGrid
     settings: Settings
     channels: tuple[int, ...]
     segmentation: dict[str, Tensor]
@@ -58,25 +62,27 @@ class ModelBundle:
             InputError: the folder cannot be written; what was half written is removed.
         """
         folder = Path(folder)
-        stem = f"weights-{self.provenance.get('step', 0)}"
-        files = {"segmentation": f"segmentation-{stem}.safetensors", "atlases": "atlases.safetensors"}
-        _save_tensors(self.segmentation, folder / files["segmentation"])
-        if self.registration is not None:
-            files["registration"] = f"registration-{stem}.safetensors"
-            _save_tensors(self.registration, folder / files["registration"])
-        if not (folder / files["atlases"]).exists():
-            atlases = {"images": torch.as_tensor(self.atlas_images).half(), "labels": torch.as_tensor(self.atlas_labels)}
-            _save_tensors(atlases, folder / files["atlases"])
+        parts = {
+            "segmentation": self.segmentation,
+            "registration": self.registration,
+            "atlases": {
+                "images": torch.as_tensor(self.atlas_images).half(),
+                "labels": torch.as_tensor(self.atlas_labels),
+            },
+        }
+        files = {name: _save_tensors(part, folder, name) for name, part in parts.items() if part is not None}
         write_json(folder / MODEL_FILE, self._description(files))
-        for old in folder.glob("*-weights-*.safetensors"):
-            if old.name not in files.values():
-                old.unlink()
+        for name in parts:
+            for old in folder.glob(f"{name}-????????.safetensors"):
+                if old.name not in files.values():
+                    with contextlib.suppress(OSError):  # a file that another process reads stays on Windows
+                        old.unlink()
 
     def _description(self, files: dict[str, str]) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "labels": self.schema.to_json(),
-            "grid": None if self.grid is None else self.grid.to_json(),
+            "grid": self.grid.to_json(),
             "channels": list(self.channels),
             "settings": self.settings.to_json(),
             "provenance": self.provenance | {"versions": versions()},
@@ -93,39 +99,47 @@ class ModelBundle:
         folder = Path(folder)
         description = read_description(folder)
         try:
-            files = {key: folder / Path(name).name for key, name in description["files"].items()}
-            atlases = load_file(files["atlases"])
+            files = {part: folder / Path(name).name for part, name in description["files"].items()}
+            tensors = {part: load(path.read_bytes()) for part, path in files.items()}
             return cls(
                 schema=LabelSchema.from_json(description["labels"]),
-                grid=WorkingGrid.from_json(description["grid"]) if description["grid"] else None,
+                grid=WorkingGrid.from_json(description["grid"]),
                 settings=Settings.from_json(description["settings"]),
                 channels=tuple(description["channels"]),
-                segmentation=load_file(files["segmentation"]),
-                registration=load_file(files["registration"]) if "registration" in files else None,
-                atlas_images=atlases["images"].float().numpy(),
-                atlas_labels=atlases["labels"].numpy(),
+                segmentation=tensors["segmentation"],
+                registration=tensors.get("registration"),
+                atlas_images=tensors["atlases"]["images"].float().numpy(),
+                atlas_labels=tensors["atlases"]["labels"].numpy(),
                 provenance=description["provenance"],
             )
-        except (KeyError, TypeError, OSError, SafetensorError) as error:
-            raise InputError(f"{folder}: this model is damaged ({error}); copy it again or train anew") from error
+        except InputError as error:
+            raise InputError(f"{folder / MODEL_FILE}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{folder}: this model is damaged ({reason}); copy it again or train anew") from error
+
+    @property
+    def reference(self) -> sitk.Image | None:
+        """What scans are registered to when they are placed: the first atlas if the alignment is affine."""
+        return self.grid.image(self.atlas_images[0]) if self.grid.alignment == "affine" else None
 
     def segmentation_net(self) -> SegmentationNet:
-        """S with its weights, ready to predict."""
-        network = SegmentationNet(self.schema.class_count, self.channels)
-        network.load_state_dict(self.segmentation)
-        return network.eval().requires_grad_(False)
-
-    def registration_net(self) -> RegistrationNet:
-        """R with its weights.
+        """S with its weights, ready to predict.
 
         Raises:
-            InputError: the bundle holds none.
+            InputError: the weights do not fit the structures and widths.
+        """
+        return _with_weights(SegmentationNet(self.schema.class_count, self.channels), self.segmentation)
+
+    def registration_net(self) -> RegistrationNet:
+        """R with its weights, ready to predict.
+
+        Raises:
+            InputError: the bundle holds none, or they do not fit the widths.
         """
         if self.registration is None:
             raise InputError("this model has no registration network; train it with BRBS or import Reger weights too")
-        network = RegistrationNet(self.channels)
-        network.load_state_dict(self.registration)
-        return network.eval().requires_grad_(False)
+        return _with_weights(RegistrationNet(self.channels), self.registration)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -142,33 +156,28 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what the model was made with."""
-    return {"brbs": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    modules = {"torch": torch.__version__, "numpy": np.__version__}
+    return {"brbs": __version__, **modules, "python": platform.python_version()}
 
 
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    with replacing(path) as aside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside)
+def _with_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Any:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"this model's weights do not fit its description ({reason}); copy it again") from error
+    return network.eval().requires_grad_(False)
 
 
-def import_release_weights(path: Path) -> tuple[dict[str, Tensor], tuple[int, ...]]:
-    """Reads a checkpoint of the original release (``Reger_*.pth`` or ``Seger_*.pth``, a plain state dict).
+def _save_tensors(tensors: Mapping[str, Tensor], folder: Path, part: str) -> str:
+    """Writes a file whose name tells its content, so that no description ever points to other tensors than its own.
 
     Returns:
-        The state dict, which our networks load as it is, and the widths of its U-Net.
-
-    Raises:
-        InputError: not a state dict, or not of this network.
+        The file's name, such as ``atlases-0a1b2c3d.safetensors``.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        levels = sum(1 for name in state if name.startswith("unet.down") and name.endswith("double_conv.0.weight"))
-        blocks = [f"unet.down{level}.maxpool_conv.1" for level in range(1, levels + 1)]
-        blocks = ["unet.inc", *blocks, *(f"unet.up{level}.conv" for level in range(1, levels + 1))]
-        channels = tuple(state[f"{block}.double_conv.0.weight"].shape[0] for block in blocks)
-        state["out_conv.weight"].shape  # noqa: B018 - a KeyError tells that it is another network
-    except Exception as error:  # torch.load raises whatever the bytes make it raise
-        raise InputError(
-            f"{path}: not a checkpoint of the BRBS release ({type(error).__name__}: {str(error).splitlines()[0]}); "
-            "expected a plain state dict such as Seger_*.pth"
-        ) from error
-    return state, channels
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    path = folder / f"{part}-{zlib.crc32(content):08x}.safetensors"
+    if not (path.is_file() and path.stat().st_size == len(content)):
+        with replacing(path) as aside:
+            aside.write_bytes(content)
+    return path.name

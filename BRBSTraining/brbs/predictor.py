@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .device import autocast, memory_format
-from .errors import InputError
 from .model import ModelBundle
 
 WINDOW_OVERLAP = 0.5
@@ -37,15 +36,13 @@ class Predictor:
         device: where to compute.
 
     Raises:
-        InputError: the model has no working grid (weights imported without ``--like``).
+        InputError: the model's weights do not fit its description.
     """
 
     def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
-        if bundle.grid is None:
-            raise InputError("this model has no working grid, so it cannot segment; import its weights with --like MODEL")
         self.schema, self.grid, self.device = bundle.schema, bundle.grid, device
         self.network = bundle.segmentation_net().to(device, memory_format=memory_format(device))
-        self.reference = self.grid.image(bundle.atlas_images[0]) if self.grid.alignment == "affine" else None
+        self.reference = bundle.reference
 
     def segment(self, image: sitk.Image, probabilities: bool = False, largest_component: bool = False) -> Segmentation:
         """Segments a scan of any size, spacing and orientation.
@@ -62,13 +59,14 @@ class Predictor:
         if largest_component:
             classes = keep_largest_components(classes)
         maps = lattice.restore_probabilities(found, image, placement) if probabilities else None
-        return Segmentation(self._label_values(classes), maps)
+        return Segmentation(self.label_values(classes), maps)
 
     @torch.no_grad()
     def probabilities(self, volume: np.ndarray) -> np.ndarray:
         """Class probabilities float32 (K, D, H, W) of a normalised volume (D, H, W) in the working grid's spacing.
 
-        Volumes larger than the working grid are seen through overlapping windows of its size, blended with Gaussian weights.
+        Volumes larger than the working grid are seen through overlapping windows of its size, blended with Gaussian
+        weights.
         """
         x = torch.as_tensor(volume, dtype=torch.float32)[None, None]
         if x.shape[2:] == self.grid.shape:
@@ -85,7 +83,8 @@ class Predictor:
             logits = self.network(windows.contiguous(memory_format=memory_format(self.device)))
         return logits.float().softmax(1)
 
-    def _label_values(self, classes: sitk.Image) -> sitk.Image:
+    def label_values(self, classes: sitk.Image) -> sitk.Image:
+        """Class indices as the label values of the atlases, on the same grid."""
         labels = sitk.GetImageFromArray(self.schema.decode(sitk.GetArrayViewFromImage(classes)))
         labels.CopyInformation(classes)
         return labels

@@ -102,7 +102,8 @@ class Prepared:
 def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -> Prepared:
     """Reads and checks all scans of a study and samples them on the working grid chosen for it.
 
-    The voxels of each scan are read once (of validation pairs twice: checked first, then placed) and only the atlases are held in memory at full size.
+    The voxels of each scan are read once (of validation pairs twice: checked first, then placed) and only the atlases
+    are held in memory at full size.
 
     Args:
         study: atlases, unlabeled and validation scans, labels, settings.
@@ -203,10 +204,7 @@ def _place_labels(
     grid: WorkingGrid, atlas: Atlas, labels: sitk.Image, schema: LabelSchema, placement: sitk.Transform
 ) -> np.ndarray:
     """uint8 (D, H, W) class indices; a structure that does not survive the sampling is named in the log."""
-    try:
-        indices = schema.encode(sitk.GetArrayFromImage(labels))
-    except InputError as error:
-        raise InputError(f"{atlas.labels}: {error}") from error
+    indices = schema.encode(sitk.GetArrayFromImage(labels), atlas.labels)
     classes = sitk.GetImageFromArray(indices)
     classes.CopyInformation(labels)
     sampled = grid.sample_labels(classes, placement)

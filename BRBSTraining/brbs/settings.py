@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import types
+import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -14,35 +17,70 @@ def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) ->
 
 @dataclass(frozen=True)
 class Settings:
-    """How scans are brought onto the working grid and how the two networks are trained."""
+    """How scans are brought onto the working grid and how the two networks are trained.
+
+    Raises:
+        InputError: a value of the wrong type or out of range.
+    """
 
     # Working grid
-    spacing: tuple[float, float, float] | None = _setting(None, "voxel edges of the working grid in mm, x y z; none: median of the atlases")
-    alignment: str = _setting("auto", "how scans are placed over the first atlas", ("auto", "none", "center-of-mass", "affine"))
-    region: str = _setting("whole", "part of the scans worked on: all, or the box around the atlases' labels", ("whole", "labels"))
+    spacing: tuple[float, float, float] | None = _setting(
+        None, "voxel edges of the working grid in mm, x y z; none: median of the atlases"
+    )
+    alignment: str = _setting(
+        "auto", "how scans are placed over the first atlas", ("auto", "none", "center-of-mass", "affine")
+    )
+    region: str = _setting(
+        "whole", "part of the scans worked on: all, or the box around the atlases' labels", ("whole", "labels")
+    )
     region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'")
-    intensity: str = _setting("percentiles", "grey values mapped to 0..1: robust percentiles, or a fixed window (CT)", ("percentiles", "window"))
+    intensity: str = _setting(
+        "percentiles", "grey values mapped to 0..1: robust percentiles, or a fixed window (CT)", ("percentiles", "window")
+    )
     percentiles: tuple[float, float] = _setting((0.5, 99.5), "percentiles mapped to 0 and 1")
     window: tuple[float, float] = _setting((0.0, 2048.0), "grey values mapped to 0 and 1 when intensity is 'window'")
 
     # Networks
-    channels: tuple[int, ...] | None = _setting(None, "widths of the U-Net's blocks, down and up; none: 16, doubled at each of 2 to 4 levels that the grid has room for")
+    channels: tuple[int, ...] | None = _setting(
+        None, "widths of the U-Net's blocks; none: 16, doubled at each of 2 to 4 levels as the grid permits"
+    )
     registration_scale: int = _setting(2, "the registration network works on volumes this many times coarser")
 
     # Training
     seed: int = _setting(0, "seed of every random draw")
-    segmentation_share: float = _setting(0.2, "share of the training spent first on the segmentation network with augmented atlases")
-    registration_share: float = _setting(0.2, "share spent then on the registration network alone")
+    segmentation_share: float = _setting(
+        0.4, "share of the training spent first on the segmentation network with augmented atlases"
+    )
+    registration_share: float = _setting(0.1, "share spent then on the registration network alone")
     learning_rate: float = _setting(1e-3, "highest learning rate of both networks")
     final_learning_rate: float = _setting(1e-5, "learning rate at the end of the cosine schedule")
     averaging: float = _setting(0.999, "decay of the running average of the segmentation network's weights; 0: none")
+    registration_interval: int = _setting(
+        2, "while both learn, the registration network learns in every n-th step"
+    )
     smoothness_weight: float = _setting(1.0, "weight of the displacement field's smoothness")
     consistency_weight: float = _setting(3.0, "weight of the knowledge consistency constraint (KCC)")
     inverse_weight: float = _setting(0.1, "weight of the inverse consistency")
     mix_weight: float = _setting(0.01, "weight of the mix misalignment regularisation (MMR), on logits")
-    teaching_weight: float = _setting(0.5, "weight of Dice and cross entropy against the averaged network's output on the mixture")
+    teaching_weight: float = _setting(
+        0.5, "weight of Dice and cross entropy against the averaged network's output on the mixture"
+    )
     cross_entropy_weight: float = _setting(1.0, "weight of the cross entropy beside the Dice loss")
-    augmentation: str = _setting("full", "rotation and scale as published, or also bending and contrast", ("published", "full"))
+    augmentation: str = _setting(
+        "full", "rotation and scale as published, or also bending, contrast and sharp samples", ("published", "full")
+    )
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(Settings)
+        for item in fields(self):
+            value, choices = getattr(self, item.name), item.metadata["choices"]
+            if not _is_of_type(value, hints[item.name]):
+                raise InputError(f"setting {item.name}: {value!r} is not of the type {item.type}")
+            if choices and value not in choices:
+                raise InputError(f"setting {item.name}: {value!r} is none of {', '.join(choices)}")
+        for name, demand, is_met in _demands(self):
+            if not is_met:
+                raise InputError(f"setting {name}: {getattr(self, name)} cannot be used; {demand}")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; tuples become lists."""
@@ -53,12 +91,54 @@ class Settings:
         """Settings from :meth:`to_json`'s values; what is missing takes its default.
 
         Raises:
-            InputError: a name that is no setting.
+            InputError: a name that is no setting, or a value that it cannot have.
         """
         unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise InputError(f"unknown setting {', '.join(sorted(unknown))}; this version of BRBS does not know it")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _is_of_type(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type of :class:`Settings`; floats may be integers, and are finite."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is types.UnionType:
+        return any(_is_of_type(value, part) for part in parts)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = parts[:1] * len(value) if Ellipsis in parts else parts
+        return len(kinds) == len(value) and all(map(_is_of_type, value, kinds))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
+
+
+def _demands(settings: Settings) -> list[tuple[str, str, bool]]:
+    """Name of a setting, what is asked of its value, and whether that is met."""
+    low, high = settings.percentiles
+    shares = (settings.segmentation_share, settings.registration_share)
+    channels = (4, 4, 4) if settings.channels is None else settings.channels
+    highest_rate, lowest_rate = settings.learning_rate, settings.final_learning_rate
+    positive, share = "it must be more than 0", "shares lie in 0..1, together too"
+    weights = [item.name for item in fields(settings) if item.name.endswith("_weight")]
+    return [
+        ("spacing", positive, min(settings.spacing or (1,)) > 0),
+        ("region_margin", "it must not be negative", settings.region_margin >= 0),
+        ("percentiles", "they must rise within 0..100", 0 <= low < high <= 100),
+        ("window", "the second value must be larger", settings.window[0] < settings.window[1]),
+        ("channels", "an odd number of widths, 3 or more, is needed", len(channels) % 2 == 1 and len(channels) >= 3),
+        ("channels", "widths are multiples of 4", all(width > 0 and width % 4 == 0 for width in channels)),
+        ("registration_scale", "it must be 1 to 8", 1 <= settings.registration_scale <= 8),
+        ("registration_interval", "it must be 1 or more", settings.registration_interval >= 1),
+        ("seed", "it must be 0 to 2^62", 0 <= settings.seed <= 2**62),
+        ("segmentation_share", share, shares[0] >= 0 and sum(shares) <= 1 + 1e-9),
+        ("registration_share", share, shares[1] >= 0 and sum(shares) <= 1 + 1e-9),
+        ("learning_rate", positive, highest_rate > 0),
+        ("final_learning_rate", "it must be 0 to learning_rate", 0 <= lowest_rate <= highest_rate),
+        ("averaging", "it must be 0 or more, and less than 1", 0 <= settings.averaging < 1),
+        *((name, "weights must not be negative", getattr(settings, name) >= 0) for name in weights),
+    ]
 
 
 BALANCED = Settings()
@@ -71,6 +151,7 @@ PAPER = replace(
     learning_rate=1e-4,
     final_learning_rate=1e-4,
     averaging=0.0,
+    registration_interval=1,
     consistency_weight=100.0,
     teaching_weight=0.0,
     cross_entropy_weight=0.0,

@@ -21,7 +21,7 @@ from .losses import (
 )
 from .networks import RegistrationNet, SegmentationNet
 from .settings import Settings
-from .warp import resize_flow, warp
+from .warp import follow, resize_flow, sample_at, warp
 
 Losses = dict[str, Tensor]
 Network = Callable[..., Tensor]
@@ -118,6 +118,7 @@ def segmentation_step(
             gradient, as published.
     """
     alpha, beta, gamma = draw_fractions(3, generator).to(triple.scan_1.device)
+    generate = generate_published if settings.augmentation == "published" else generate_sharp
     with torch.no_grad():
         flow_u, flow_l = displacement(
             registration,
@@ -125,17 +126,48 @@ def segmentation_step(
             torch.cat([triple.atlas_image, triple.scan_2]),
             settings.registration_scale,
         ).split(1)
-        styled = warp(triple.scan_1, flow_u)
-        generated, target = space_style_sample(triple.atlas_image, triple.atlas_onehot, styled, flow_l, alpha, beta)
-        passed = warp(styled, flow_l)
+        generated, target, passed = generate(triple, flow_u, flow_l, alpha, beta)
         mixed = mixture(passed, triple.scan_2, gamma)
         ends = torch.cat([passed, triple.scan_2])
-        if settings.augmentation == "full":
-            generated, mixed_input = random_contrast(torch.cat([generated, mixed]), generator).split(1)
-        else:
-            mixed_input = mixed
+        if settings.augmentation == "full":  # beside samples that lean on S's opinion, one that does not
+            generated, target = torch.cat([generated, triple.atlas_image]), torch.cat([target, triple.atlas_onehot])
+            seen = random_contrast(torch.cat([generated, mixed]), generator)
+            generated, mixed = seen[:-1], seen[-1:]
         target_logits = None if teacher is None else teacher(ends).float()
-    return segmentation_losses(segmentation, generated, target, mixed_input, ends, gamma, settings, target_logits)
+    return segmentation_losses(segmentation, generated, target, mixed, ends, gamma, settings, target_logits)
+
+
+def generate_published(
+    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """S3P's sample and x_uu by one warp after the other.
+
+    Args:
+        flow_u: scan 1 -> atlas, flow_l: atlas -> scan 2, (1, 3, D, H, W) in voxels.
+        alpha, beta: fractions of space and style.
+
+    Returns:
+        x_new (1, 1, D, H, W), y_new (1, K, D, H, W), x_uu (1, 1, D, H, W).
+    """
+    styled = warp(triple.scan_1, flow_u)
+    image, labels = space_style_sample(triple.atlas_image, triple.atlas_onehot, styled, flow_l, alpha, beta)
+    return image, labels, warp(styled, flow_l)
+
+
+def generate_sharp(
+    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`generate_published`, but each scan is interpolated once, not up to three times, and so stays sharp.
+
+    A scan's style brings its own anatomy along where R misaligns; the label map therefore follows S's opinion of the
+    scan by the same fraction beta.
+    """
+    scan_positions = follow(triple.positions, flow_u)
+    atlas_there = sample_at(triple.atlas_source, follow(triple.positions, alpha * flow_l))
+    scan_there = sample_at(triple.scan_1_source, follow(scan_positions, alpha * flow_l))
+    generated = torch.lerp(atlas_there, scan_there, beta)
+    passed = sample_at(triple.scan_1_source[:, :1], follow(scan_positions, flow_l))
+    return generated[:, :1], generated[:, 1:], passed
 
 
 def segmentation_losses(
@@ -151,24 +183,25 @@ def segmentation_losses(
     """L_S with everything S sees in one batch.
 
     Args:
-        generated, target: S3P's image (1, 1, D, H, W) and label map (1, K, D, H, W).
+        generated, target: labeled images (N, 1, D, H, W) and their label maps (N, K, D, H, W).
         mixed: MMR's mixture (1, 1, D, H, W); ends: the two volumes it was mixed from (2, 1, D, H, W).
         target_logits: logits (2, K, D, H, W) for the ends; None: S computes them, gradient included.
     """
     if target_logits is None:
-        logits = segmentation(torch.cat([generated, mixed, ends])).float()
-        target_logits = logits[2:]
+        logits, mixed_logits, target_logits = (
+            segmentation(torch.cat([generated, mixed, ends])).float().split([len(target), 1, 2])
+        )
     else:
-        logits = segmentation(torch.cat([generated, mixed])).float()
+        logits, mixed_logits = segmentation(torch.cat([generated, mixed])).float().split([len(target), 1])
     losses = {
-        "segmentation": supervised_loss(logits[:1], target, settings.cross_entropy_weight),
-        "mix": mix_loss(logits[1:2], target_logits[:1], target_logits[1:], gamma),
+        "segmentation": supervised_loss(logits, target, settings.cross_entropy_weight),
+        "mix": mix_loss(mixed_logits, target_logits[:1], target_logits[1:], gamma),
     }
     total = losses["segmentation"] + settings.mix_weight * losses["mix"]
     if settings.teaching_weight:
         first, second = target_logits.detach().softmax(1).split(1)
         taught = torch.lerp(second, first, gamma)
-        losses["teaching"] = supervised_loss(logits[1:2], taught, settings.cross_entropy_weight)
+        losses["teaching"] = supervised_loss(mixed_logits, taught, settings.cross_entropy_weight)
         total = total + settings.teaching_weight * losses["teaching"]
     losses["segmentation_total"] = total
     return losses

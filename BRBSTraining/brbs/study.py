@@ -155,17 +155,15 @@ class Study:
             InputError: a folder is missing; an image without label map or the reverse; one name twice in a folder;
                 no atlas; no unlabeled scan; only one of the two validation folders; an unusable label map.
         """
-        atlases = _pair(list_images(atlas_images), list_images(atlas_labels))
+        atlases = pair_folders(atlas_images, atlas_labels)
         scans = list_images(unlabeled)
-        if not atlases:
-            raise InputError(f"{atlas_images}: holds no atlas; put at least one annotated scan there")
         if not scans:
             raise InputError(f"{unlabeled}: holds no unlabeled scans; put at least one there")
         if (validation_images is None) != (validation_labels is None):
             raise InputError("validation needs both a folder of images and a folder of label maps")
         validation = []
         if validation_images is not None and validation_labels is not None:
-            validation = _pair(list_images(validation_images), list_images(validation_labels))
+            validation = pair_folders(validation_images, validation_labels)
         return cls(atlases, scans, _schema_of(atlases), settings, validation)
 
     @classmethod
@@ -237,6 +235,18 @@ class Study:
 
 
 # Pairing by name
+
+
+def pair_folders(images: str | Path, labels: str | Path) -> list[Atlas]:
+    """The scans of one folder with the label maps of the same names in another.
+
+    Raises:
+        InputError: a folder is missing or empty; an image without label map or the reverse; one name twice in a folder.
+    """
+    pairs = _pair(list_images(images), list_images(labels))
+    if not pairs:
+        raise InputError(f"{images}: holds no atlas; put at least one annotated scan there")
+    return pairs
 
 
 def _by_name(paths: Iterable[Path]) -> dict[str, Path]:

@@ -6,21 +6,16 @@ deformation. Scans differ in tissue contrast, texture, inhomogeneity of the coil
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from .files import write_json
 from .volumes import write_image, write_label_map
 
 SPACING = (2.0, 2.0, 2.0)  # mm
-STRUCTURES = {  # label value -> (name, colour)
-    1: ("Cortex", (0.89, 0.42, 0.34)),
-    2: ("Medulla", (0.94, 0.76, 0.35)),
-    3: ("Pelvis", (0.40, 0.71, 0.89)),
-    4: ("Vessel", (0.30, 0.36, 0.80)),
-}
+STRUCTURES = {1: "Cortex", 2: "Medulla", 3: "Pelvis", 4: "Vessel"}  # label value -> name
 # Tissues are numbered like the structures; those from 10 on are background that nobody labels.
 AIR, FAT, MUSCLE, BONE, MARROW, NEIGHBOUR, BOWEL, CONTENT = range(10, 18)
 BRIGHTNESS = {
@@ -65,11 +60,12 @@ def make_study(
         InputError: a file cannot be written.
     """
     folder = Path(folder)
-    for group, (name, count) in enumerate({"atlases": atlases, "unlabeled": unlabeled, "test": test}.items()):
+    groups = (("atlases", "atlas", atlases), ("unlabeled", "scan", unlabeled), ("test", "test", test))
+    for group, (sub_folder, name, count) in enumerate(groups):
         for number in range(count):
             image, labels = make_subject(size, np.random.default_rng([seed, group, number]))
-            file_name = f"{name.removesuffix('es').removesuffix('s')}_{number + 1:02d}.nii.gz"
-            _write(image, labels, folder / name, file_name, annotated=name != "unlabeled")
+            file_name = f"{name}_{number + 1:02d}.nii.gz"
+            _write(image, labels, folder / sub_folder, file_name, annotated=sub_folder != "unlabeled")
     _write_description(folder)
     return folder
 
@@ -88,26 +84,23 @@ def make_subject(size: tuple[int, int, int], generator: np.random.Generator) -> 
 
 
 def _write(image: sitk.Image, labels: sitk.Image, folder: Path, file_name: str, annotated: bool) -> None:
-    (folder / "images").mkdir(parents=True, exist_ok=True)
     write_image(image, folder / "images" / file_name)
     if annotated:
-        (folder / "labels").mkdir(parents=True, exist_ok=True)
-        meta = [(value, name, colour, "") for value, (name, colour) in STRUCTURES.items()]
-        write_label_map(labels, folder / "labels" / file_name, meta)
+        write_label_map(labels, folder / "labels" / file_name)
 
 
 def _write_description(folder: Path) -> None:
-    names = {"0": "background"} | {str(value): name for value, (name, _) in STRUCTURES.items()}
+    names = {"0": "background"} | {str(value): name for value, name in STRUCTURES.items()}
     description = {
         "name": "Invented kidneys",
         "description": "Made by formulas and random numbers; no person was scanned.",
         "labels": names,
         "modality": {"0": "invented MRI"},
     }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    write_json(folder / "dataset.json", description)
 
 
-# --- shape -----------------------------------------------------------------------------------------------------
+# Shape
 
 
 def _body_coordinates(grid: sitk.Image, generator: np.random.Generator) -> np.ndarray:
@@ -117,25 +110,26 @@ def _body_coordinates(grid: sitk.Image, generator: np.random.Generator) -> np.nd
     z, y, x = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
     points = np.stack([x, y, z])
     placed = np.einsum("ij,jdhw->idhw", _random_affine(generator), points)
-    placed += generator.normal(0, 0.05, (3, 1, 1, 1))
-    return placed + _smooth_noise(grid, 3, 5, generator) * 0.16 + _smooth_noise(grid, 3, 9, generator) * 0.05
+    placed += generator.normal(0, 0.025, (3, 1, 1, 1))
+    return placed + _smooth_noise(z.shape, 3, 3, generator) * 0.05 + _smooth_noise(z.shape, 3, 6, generator) * 0.02
 
 
 def _random_affine(generator: np.random.Generator) -> np.ndarray:
-    """Turns about all three axes (sd 6 degrees) after stretching (sd 7 %), as a 3x3 matrix."""
+    """Turns about all three axes (sd 5 degrees) after stretching (sd 6 %), as a 3x3 matrix."""
     turn = sitk.Euler3DTransform()
-    turn.SetRotation(*generator.normal(0, np.deg2rad(6), 3))
-    return np.reshape(turn.GetMatrix(), (3, 3)) @ np.diag(np.exp(generator.normal(0, 0.07, 3)))
+    turn.SetRotation(*generator.normal(0, np.deg2rad(5), 3))
+    return np.reshape(turn.GetMatrix(), (3, 3)) @ np.diag(np.exp(generator.normal(0, 0.06, 3)))
 
 
-def _smooth_noise(grid: sitk.Image, channels: int, knots: int, generator: np.random.Generator) -> np.ndarray:
-    """Random fields (channels, D, H, W) with unit spread at `knots` points along each side, cubic between them."""
-    coarse = [sitk.GetImageFromArray(generator.normal(size=(knots,) * 3)) for _ in range(channels)]
-    extent = [n * step for n, step in zip(grid.GetSize(), grid.GetSpacing(), strict=True)]
-    for image in coarse:
-        image.SetSpacing([length / (knots - 1) for length in extent])
-        image.SetOrigin([-length / 2 for length in extent])
-    return np.stack([sitk.GetArrayFromImage(sitk.Resample(i, grid, sitk.Transform(), sitk.sitkBSpline)) for i in coarse])
+def _smooth_noise(shape: tuple[int, ...], channels: int, bumps: int, generator: np.random.Generator) -> np.ndarray:
+    """Random fields (channels, *shape) of mean 0 and spread 1: Gaussian bumps, so many along each axis."""
+    field = generator.normal(size=(channels, bumps + 4, bumps + 4, bumps + 4))
+    for axis, length in enumerate(shape, start=1):
+        place = np.linspace(1.5, bumps + 1.5, length)
+        basis = np.exp(-0.5 * ((place[:, None] - np.arange(bumps + 4)) / 0.7) ** 2)
+        basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+        field = np.moveaxis(np.tensordot(basis, field, (1, axis)), 0, axis)
+    return field
 
 
 def _ball(p: np.ndarray, centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
@@ -167,12 +161,12 @@ def _tissues(p: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 def _paint_distractors(tissues: np.ndarray, p: np.ndarray, generator: np.random.Generator) -> None:
     """Muscle, spine, a neighbouring organ, and bowel loops that lie elsewhere in every body."""
-    tissues[_ball(p, (-0.62, 0.42, 0.0), (0.24, 0.26, 3.0)) < 1] = MUSCLE
+    tissues[_ball(p, (-0.62, 0.50, 0.0), (0.24, 0.24, 3.0)) < 1] = MUSCLE
     spine = _ball(p, (-0.95, 0.25, 0.0), (0.27, 0.27, 3.0))
     disc = np.cos(p[2] * 7.5) > 0.8
     tissues[spine < 1] = BONE
     tissues[(spine < 0.78) & ~disc] = MARROW
-    tissues[_ball(p, (0.38, -0.62, 0.55), (0.62, 0.36, 0.62)) < 1] = NEIGHBOUR
+    tissues[_ball(p, (0.38, -0.68, 0.60), (0.62, 0.30, 0.62)) < 1] = NEIGHBOUR
     for _ in range(4):
         centre = generator.uniform((-0.7, -0.75, -0.9), (0.55, -0.5, 0.3))
         loop = _ball(p, centre, generator.uniform(0.13, 0.24, 3))
@@ -182,19 +176,19 @@ def _paint_distractors(tissues: np.ndarray, p: np.ndarray, generator: np.random.
 
 def _paint_organ(tissues: np.ndarray, p: np.ndarray) -> None:
     """Cortex round lobed medulla round pelvis, dented on the side where the vessel comes in."""
-    centre, hilum = (0.22, 0.14, -0.04), (-0.22, 0.06, -0.04)
-    dent = np.exp(-(_ball(p, hilum, (0.30, 0.30, 0.28)) ** 2))
-    depth = _ball(p, centre, (0.50, 0.46, 0.68)) + 0.45 * dent
+    centre, hilum = (0.18, 0.10, -0.04), (-0.36, 0.02, -0.04)
+    dent = np.exp(-(_ball(p, hilum, (0.34, 0.34, 0.32)) ** 2))
+    depth = _ball(p, centre, (0.58, 0.56, 0.78)) + 0.45 * dent
     lobes = np.cos(6 * np.arctan2(p[2] - centre[2], p[0] - centre[0])) * np.cos(4 * (p[1] - centre[1]))
-    vessel = _tube(p, [(-0.52, -0.12, -1.6), (-0.54, -0.10, 1.6)], 0.105)
-    vessel |= _tube(p, [(-0.54, -0.1, 0.12), (-0.34, -0.12, 0.10), (-0.12, 0.0, 0.04), (0.06, 0.06, 0.0)], 0.085)
+    vessel = _tube(p, [(-0.54, -0.26, -1.6), (-0.50, -0.22, 0.1), (-0.56, -0.26, 1.6)], 0.14)
+    vessel |= _tube(p, [(-0.50, -0.22, 0.1), (-0.34, -0.14, 0.08), (-0.16, 0.02, 0.0), (0.1, 0.08, -0.04)], 0.11)
     tissues[depth < 1] = 1
     tissues[depth < 0.70 + 0.07 * lobes] = 2
-    tissues[_ball(p, (0.14, 0.14, -0.06), (0.24, 0.19, 0.33)) < 1] = 3
+    tissues[_ball(p, (0.06, 0.09, -0.06), (0.28, 0.24, 0.40)) < 1] = 3
     tissues[vessel & (tissues != 3)] = 4
 
 
-# --- appearance ------------------------------------------------------------------------------------------------
+# Appearance
 
 
 def _scan(tissues: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -202,12 +196,11 @@ def _scan(tissues: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     shades = np.zeros(max(BRIGHTNESS) + 1)
     for tissue, brightness in BRIGHTNESS.items():
         shades[tissue] = max(brightness + generator.normal(0, 0.045), 0.02)
-    grid = sitk.GetImageFromArray(shades[tissues])
-    grid.SetOrigin([-(n - 1) / 2 for n in grid.GetSize()])
-    texture = _smooth_noise(grid, 1, 20, generator)[0] * 0.05 + _smooth_noise(grid, 1, 9, generator)[0] * 0.04
-    clean = sitk.GetArrayFromImage(sitk.DiscreteGaussian(grid, 0.35)) * (1 + texture)
+    clean = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(shades[tissues]), 0.35))
+    texture = [_smooth_noise(clean.shape, 1, bumps, generator)[0] for bumps in (9, 22)]
+    clean *= 1 + 0.04 * texture[0] + 0.05 * texture[1]
     clean = np.clip(clean, 0, None) ** np.exp(generator.normal(0, 0.12))
-    clean *= np.exp(_smooth_noise(grid, 1, 3, generator)[0] * 0.12)
+    clean *= np.exp(_smooth_noise(clean.shape, 1, 2, generator)[0] * 0.12)
     noise = generator.normal(0, generator.uniform(0.02, 0.04), (2, *clean.shape))
     magnitude = np.hypot(clean + noise[0], noise[1])
     return (magnitude * 10 ** generator.uniform(0, 3)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -32,9 +34,11 @@ log = logging.getLogger("brbs")
 
 REPORT_SECONDS = 2.0
 CHECKPOINT_SECONDS = 120.0
+PAUSE_SECONDS = 0.5  # between two looks whether a pause is over
 VALIDATION_SHARE = 0.02  # of the time that validation may take
 HELD_BACK_SAMPLES = 4
 LAST, BEST = "last.pt", "best.pt"
+BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Trainer:
         self.step, self.seconds, self.best_dice = 0, 0.0, -1.0
         self.validated_at, self.validation_seconds = 0.0, 0.0
         self.metrics: dict[str, float] = {}
+        self._clock = time.monotonic()
         self._interrupted = threading.Event()
 
     # ---- the loop
@@ -102,51 +107,78 @@ class Trainer:
             True when the budget was used up, False when stopped before; the model is written either way.
 
         Raises:
-            InputError: the loss is no longer a number; the last checkpoint stays.
+            InputError: the losses or weights are no longer numbers, or a file cannot be written; the last checkpoint
+                stays.
         """
-        self.job.update(state="running", message="training")
+        self.job.update(state="running", progress=self.progress, message="training")
+        self._clock = time.monotonic()
         with self._signals(), self._bar() as bar:
-            last_report = last_checkpoint = time.monotonic()
-            losses: dict[str, torch.Tensor] = {}
-            while self.progress < 1 and not self._stopping():
-                started = time.monotonic()
-                losses |= self.learner.step(self.progress)
-                self.step += 1
-                if self._validation_due():
-                    self.validate()
-                now = time.monotonic()
-                self.seconds += now - started
-                if now - last_report >= REPORT_SECONDS or self.progress >= 1:
-                    self._report(losses, bar)
-                    losses, last_report = {}, now
-                if now - last_checkpoint >= CHECKPOINT_SECONDS:
-                    self.save_checkpoint(LAST)
-                    self.bundle().save(self.output)
-                    last_checkpoint = time.monotonic()
-        finished = self.progress >= 1
-        self._finish(finished)
+            self._loop(bar)
+            finished = self.progress >= 1
+            self._finish()
+        message = f"{'finished' if finished else 'stopped'} after {self.step} steps"
+        self.job.update(state="finished", progress=self.progress, message=message)
         return finished
+
+    def _loop(self, bar: tqdm) -> None:
+        report_at = checkpoint_at = self._clock  # both at once, so that there are some
+        losses: dict[str, torch.Tensor] = {}
+        while self.progress < 1 and not self._stopping():
+            losses |= self.learner.step(self.progress)
+            self.step += 1
+            if self._validation_due():
+                self.validate()
+            self._tick()
+            if self._clock < report_at:
+                continue
+            self._report(losses, bar)
+            losses, report_at = {}, self._clock + REPORT_SECONDS
+            if self._clock >= checkpoint_at:
+                self.save_checkpoint()
+                if self.metrics:  # a model comes with its validation
+                    self.bundle().save(self.output)
+                checkpoint_at = self._clock + CHECKPOINT_SECONDS
+        if losses:
+            self._report(losses, bar)
+            self._tick()
 
     @property
     def progress(self) -> float:
         """Share of the budget used, 0..1."""
         return self.budget.progress(self.seconds, self.step)
 
-    def _stopping(self) -> bool:
-        while self.job.pause_requested and not self.job.stop_requested and not self._interrupted.is_set():
-            self.job.update(state="paused", message="paused")
-            time.sleep(0.5)
-        return self._interrupted.is_set() or self.job.stop_requested
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended the training."""
+        return self._interrupted.is_set()
 
-    def _finish(self, finished: bool) -> None:
-        self.save_checkpoint(LAST)
+    def _tick(self) -> None:
+        """Counts the time since the last call; a GPU's work is counted when a report waits for it."""
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        self._clock = now
+
+    def _stopping(self) -> bool:
+        """Whether to end now; rests first, off the clock, while a pause is asked for."""
+        if self.job.pause_requested:
+            self._tick()
+            self.job.update(state="paused", message="paused")
+            while self.job.pause_requested and not self.job.stop_requested and not self.interrupted:
+                time.sleep(PAUSE_SECONDS)
+            self.job.update(state="running", message="training")
+            self._clock = time.monotonic()
+        return self.interrupted or self.job.stop_requested
+
+    def _finish(self) -> None:
+        self.save_checkpoint()  # first, as validation may take long
         self.validate()
-        best = self.output / "training" / BEST
-        if finished and self.validation.real and best.is_file():
-            state = torch.load(best, map_location="cpu", weights_only=True)
-            self.learner.best_segmentation.load_state_dict(state["segmentation"])
-            self.metrics = state["metrics"]
-        self.bundle().save(self.output)
+        self.save_checkpoint()
+        bundle = self.bundle()
+        if self.validation.real and self._path(BEST).is_file():
+            best = torch.load(self._path(BEST), map_location="cpu", weights_only=True)
+            self.metrics, bundle.segmentation = best["metrics"], best["segmentation"]
+            bundle.provenance |= {"dice": self.metrics, "best_step": best["step"]}
+        bundle.save(self.output)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -154,39 +186,48 @@ class Trainer:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        names = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Windows' own
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
         before = [signal.signal(number, lambda *_: self._interrupted.set()) for number in numbers]
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before):
+            for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
     # ---- telling
 
     def _bar(self) -> tqdm:
-        total = self.budget.steps or round(self.budget.minutes * 60)
-        return tqdm(total=total, unit="step" if self.budget.steps else "s", disable=None, dynamic_ncols=True)
+        total = self.budget.steps or max(1, round(self.budget.minutes * 60))
+        return tqdm(total=total, initial=self._done(total), bar_format=BAR_FORMAT, disable=None, dynamic_ncols=True)
+
+    def _done(self, total: int) -> int:
+        return min(self.step if self.budget.steps else round(self.seconds), total)
 
     def _report(self, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
         values = {name: float(value) for name, value in losses.items()}
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            raise InputError(
-                f"{self.output}: training broke at step {self.step}, {', '.join(wrong)} is no longer a number; "
-                "the last checkpoint is kept: --resume goes on from it, a lower learning_rate avoids it"
-            )
+        if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
+            self._refuse_broken(", ".join(wrong))
         current = phase(self.progress, self.settings)
         self.job.event("losses", step=self.step, seconds=round(self.seconds, 2), phase=current, **values)
         self.job.update(state="running", progress=self.progress, message=f"{PHASE_MESSAGES[current]}, step {self.step}")
-        bar.n = self.step if self.budget.steps else min(round(self.seconds), bar.total)
-        bar.set_description(PHASE_MESSAGES[current], refresh=False)
-        bar.set_postfix(dice=f"{self.metrics.get('mean', float('nan')):.3f}", refresh=False)
+        bar.n = self._done(bar.total)
+        bar.set_description_str(PHASE_MESSAGES[current], refresh=False)
+        dice = {"dice": f"{self.metrics['mean']:.3f}"} if self.metrics else {}
+        bar.set_postfix(step=self.step, **dice, refresh=False)
         bar.refresh()
+
+    def _refuse_broken(self, what: str) -> NoReturn:
+        raise InputError(
+            f"{self.output}: training broke at step {self.step}: {what} no longer a number; the last checkpoint and "
+            "model are kept; train anew with a lower --learning-rate"
+        )
 
     # ---- validation
 
     def _validation_due(self) -> bool:
+        if self.progress >= 1:
+            return False  # the end has its own
         if self.budget.steps:
             return self.step % max(1, self.budget.steps // 10) == 0
         return self.seconds - self.validated_at > max(20.0, self.validation_seconds / VALIDATION_SHARE)
@@ -196,7 +237,7 @@ class Trainer:
         started = time.monotonic()
         predicted = self.learner.predict(self.validation.images).cpu().numpy()
         labels = self.prepared.schema.labels
-        cases = [dice(p, r, range(1, len(labels) + 1)) for p, r in zip(predicted, self.validation.labels)]
+        cases = [dice(p, r, range(1, len(labels) + 1)) for p, r in zip(predicted, self.validation.labels, strict=True)]
         values = {label.name: float(np.mean([case[i + 1] for case in cases])) for i, label in enumerate(labels)}
         self.metrics = {"mean": float(np.mean(list(values.values())))} | values
         self.job.event("validation", step=self.step, seconds=round(self.seconds, 2), dice=self.metrics)
@@ -219,8 +260,15 @@ class Trainer:
 
     # ---- keeping
 
-    def save_checkpoint(self, name: str) -> None:
-        """Everything that a resumed training needs, in one file that replaces the one before."""
+    def save_checkpoint(self) -> None:
+        """Everything that a resumed training needs, in one file that replaces the one before.
+
+        Raises:
+            InputError: the weights are no longer numbers, or the file cannot be written; the one before stays.
+        """
+        networks = (self.learner.segmentation, self.learner.registration)
+        if not all(bool(weight.isfinite().all()) for network in networks for weight in network.parameters()):
+            self._refuse_broken("weights")
         progress = {
             "step": self.step,
             "seconds": self.seconds,
@@ -228,7 +276,7 @@ class Trainer:
             "validated_at": self.validated_at,
             "metrics": self.metrics,
         }
-        self._save({"learner": self.learner.state_dict(), "progress": progress}, name)
+        self._save({"learner": self.learner.state_dict(), "progress": progress}, LAST)
 
     def resume(self) -> None:
         """Takes up the last checkpoint.
@@ -236,21 +284,28 @@ class Trainer:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        path = self.output / "training" / LAST
+        path = self._path(LAST)
         if not path.is_file():
-            raise InputError(f"{path}: no checkpoint to resume from; start without --resume")
+            raise InputError(f"{path}: no checkpoint to resume from; train anew with --overwrite")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.learner.load_state_dict(state["learner"])
         except Exception as error:  # torch.load raises whatever the bytes make it raise
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise InputError(f"{path}: damaged, or of other settings ({reason}); train anew with --overwrite") from error
+            raise InputError(f"{path}: damaged or of another study ({reason}); train anew with --overwrite") from error
         for name, value in state["progress"].items():
             setattr(self, name, value)
+        for partial in [*self.output.glob(".partial-*"), *path.parent.glob(".partial-*")]:  # of a killed training
+            partial.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.output / "training" / name
 
     def _save(self, state: dict, name: str) -> None:
-        with replacing(self.output / "training" / name) as aside:
-            torch.save(state, aside)
+        buffer = io.BytesIO()  # torch hides the reason when a file cannot be written
+        torch.save(state, buffer)
+        with replacing(self._path(name)) as aside:
+            aside.write_bytes(buffer.getbuffer())
 
     def bundle(self) -> ModelBundle:
         """The model as it stands."""

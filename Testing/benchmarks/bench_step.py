@@ -23,6 +23,7 @@ def straightforward_step(size):
     """The step as it reads in the paper."""
     import straightforward
     import torch
+
     from brbs.networks import RegistrationNet, SegmentationNet
 
     torch.manual_seed(0)
@@ -48,6 +49,7 @@ def straightforward_step(size):
 def engine_step(size):
     """The engine's step with the paper's mathematics."""
     import torch
+
     from brbs import steps
     from brbs.data import TrainingData
     from brbs.device import keep_freed_memory
@@ -59,11 +61,10 @@ def engine_step(size):
     data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
     learner = Learner(data, PAPER, PAPER.channels)
     steps.draw_fractions = lambda count, generator: torch.tensor(FRACTIONS)
-    generator = torch.Generator()
 
     def step() -> None:
-        learner._learn("registration", 0.5, lambda: pair_losses())
-        triple = steps.Triple(atlas, onehot, scan_1, scan_2, onehot, onehot)
+        learner._learn("registration", 0.5, pair_losses)
+        triple = steps.Triple(atlas, onehot, scan_1, scan_2, onehot, onehot, atlas, scan_1, atlas)
         learner._learn("segmentation", 0.5, lambda: learner._segmentation_losses(triple))
 
     def pair_losses():

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from brbs.alignment import Geometry
 from brbs.errors import InputError
 from brbs.grid import WorkingGrid, normalise

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from brbs import job as job_module
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from brbs.errors import InputError
 from brbs.preparation import Prepared, prepare
 from brbs.settings import Settings
@@ -86,11 +87,11 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     prepared.save(tmp_path / "cache" / "prepared.npz")
     loaded = Prepared.load(tmp_path / "cache" / "prepared.npz")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["prepared.npz"]
-    for name in ("atlas_images", "atlas_labels", "unlabeled_images"):
+    for name in ("atlas_images", "atlas_labels", "unlabeled_images", "validation_images", "validation_labels"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(prepared, name))
-    for name in ("grid", "schema", "validation", "atlas_names", "unlabeled_names"):
+    for name in ("grid", "schema", "atlas_names", "unlabeled_names"):
         assert getattr(loaded, name) == getattr(prepared, name)
-    assert loaded.validation == [(study.atlases[0].image, study.atlases[0].labels)]
+    np.testing.assert_array_equal(loaded.validation_labels, prepared.atlas_labels[:1])
 
 
 def test_damaged_cache_is_named(tmp_path):

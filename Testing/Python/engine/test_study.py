@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from brbs.errors import InputError
 from brbs.settings import Settings
 from brbs.study import Atlas, Label, LabelSchema, Study

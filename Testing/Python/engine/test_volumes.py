@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicerio
+
 from brbs.errors import InputError
 from brbs.volumes import (
     bare_name,

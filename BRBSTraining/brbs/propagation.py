@@ -1,0 +1,49 @@
+"""Label propagation: the atlases' label maps carried onto a scan by the registration network alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .device import autocast, memory_format
+from .model import ModelBundle
+from .steps import displacement
+from .warp import warp
+
+
+class Propagation:
+    """The atlases of a model, ready to be warped onto scans.
+
+    Args:
+        bundle: the model; its registration network and atlases are used.
+        device: where to compute.
+
+    Raises:
+        InputError: the model has no registration network.
+    """
+
+    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
+        self.device, self.scale = device, bundle.settings.registration_scale
+        self.network = bundle.registration_net().to(device, memory_format=memory_format(device))
+        self.images = torch.as_tensor(bundle.atlas_images, dtype=torch.float32, device=device).unsqueeze(1)
+        labels = torch.as_tensor(bundle.atlas_labels, device=device).long()
+        self.onehots = F.one_hot(labels, bundle.schema.class_count).movedim(-1, 1).float()
+
+    @torch.no_grad()
+    def vote(self, volume: np.ndarray) -> np.ndarray:
+        """Mean of the atlases' warped label maps on a scan.
+
+        Args:
+            volume: float32 (D, H, W) in [0, 1] on the working grid.
+
+        Returns:
+            float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote.
+        """
+        scan = torch.as_tensor(volume, dtype=torch.float32, device=self.device)[None, None]
+        total = torch.zeros(1, device=self.device)
+        for image, onehot in zip(self.images.split(1), self.onehots.split(1)):
+            with autocast(self.device):
+                flow = displacement(self.network, image, scan, self.scale)
+            total = total + warp(onehot, flow.float())
+        return (total[0] / len(self.images)).cpu().numpy()

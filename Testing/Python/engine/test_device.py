@@ -1,0 +1,88 @@
+"""Choice of device, size of the working grid and precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from brbs import device as device_module
+from brbs.device import autocast, available_devices, choose_device, free_memory, memory_format, voxel_budget
+from brbs.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def fresh_probe():
+    device_module.reduced_precision.cache_clear()
+    yield
+    device_module.reduced_precision.cache_clear()
+
+
+def test_gpus_are_taken_by_name_and_first_by_default(two_gpus) -> None:
+    assert available_devices() == ["cuda:0", "cuda:1", "cpu"]
+    names = ("auto", "cuda", "cuda:1", "cpu")
+    assert [str(choose_device(name)) for name in names] == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
+
+
+def test_without_gpu_the_cpu_is_taken(no_gpu) -> None:
+    assert choose_device() == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda:7", "tpu", "cuda:-1", "", "mps"])
+def test_unknown_device_lists_those_there_are(name: str, two_gpus) -> None:
+    with pytest.raises(InputError, match=r"there are: auto, cuda:0, cuda:1, cpu$"):
+        choose_device(name)
+
+
+def test_voxel_budget_grows_with_memory_between_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    budgets = {}
+    for device in (CPU, gpu):
+        found = []
+        for gigabytes in (0, 1, 4, 8, 16, 24, 80, 500):
+            monkeypatch.setattr(device_module, "free_memory", lambda _, size=gigabytes: size * 2**30)
+            found.append(voxel_budget(device))
+        assert found == sorted(found) and found[0] == 32**3
+        assert found[2] > found[1] > 32**3  # gigabytes make a difference
+        budgets[device] = found
+    assert budgets[CPU][-1] == 96**3 and budgets[gpu][-1] == 160**3
+
+
+def test_free_memory_of_this_machine_is_plausible() -> None:
+    assert 2**24 < free_memory(CPU) < 2**46
+
+
+def test_memory_format_suits_the_device() -> None:
+    assert memory_format(CPU) == memory_format(torch.device("cuda")) == torch.channels_last_3d
+    assert memory_format(torch.device("mps")) == torch.contiguous_format
+
+
+@pytest.mark.parametrize(
+    ("supported", "faster", "expected"),
+    [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)],
+)
+def test_cpu_computes_in_bfloat16_only_where_that_is_faster(
+    supported: bool, faster: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch, fresh_probe
+) -> None:
+    monkeypatch.setattr(device_module, "_cpu_has_bfloat16", lambda: supported)
+    monkeypatch.setattr(device_module, "_bfloat16_is_faster", lambda: faster)
+    with autocast(CPU):
+        assert torch.nn.functional.linear(torch.ones(1, 4), torch.ones(4, 4)).dtype == expected
+
+
+def test_the_probe_leaves_no_autocast_and_answers(fresh_probe) -> None:
+    assert device_module._bfloat16_is_faster() in (True, False)
+    assert not torch.is_autocast_enabled("cpu")

@@ -1,0 +1,249 @@
+"""What ``brbs warp`` writes is what the method computes, in the conventions that other programs read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from brbs.__main__ import main
+from brbs.errors import InputError
+from brbs.generation import space_style_sample
+from brbs.grid import WorkingGrid
+from brbs.inspector import FILES, displacement_transform, generate, inspect, physical_frame
+from brbs.losses import lncc
+from brbs.model import ModelBundle
+from brbs.steps import displacement
+from brbs.volumes import read_label_schema
+from brbs.warp import jacobian_determinant, warp
+from tiny_model import smooth_noise, tiny_bundle
+from tiny_study import subject
+
+OBLIQUE = sitk.VersorTransform((1.0, 2.0, -0.5), 0.4).GetMatrix()
+ALPHA, BETA = 0.6, 0.4
+
+
+def write_scan(path: Path, seed: int, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> Path:
+    image = sitk.GetImageFromArray(subject(seed)[0])
+    image.SetSpacing((1.0, 1.5, 2.0))
+    image.SetOrigin((40.0, -7.5, 12.0))
+    image.SetDirection(direction)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds a model, two scans, and in ``out`` what was written for the second atlas."""
+    folder = tmp_path_factory.mktemp("inspector")
+    tiny_bundle().save(folder / "model")
+    write_scan(folder / "style.nrrd", 100)
+    write_scan(folder / "space.nrrd", 101, OBLIQUE)
+    arguments = [*sources(folder).values(), ALPHA, BETA, folder / "out", "cpu"]
+    assert inspect(*arguments) == [folder / "out" / name for name in FILES]
+    return folder
+
+
+def sources(folder: Path, **changes) -> dict[str, Path]:
+    names = {"model": "model", "atlas": "elsewhere/atlas 1.nii.gz", "style": "style.nrrd", "space": "space.nrrd"}
+    return {key: folder / name for key, name in (names | changes).items()}
+
+
+def image(folder: Path, name: str) -> sitk.Image:
+    return sitk.ReadImage(str(folder / "out" / name))
+
+
+def array(folder: Path, name: str) -> np.ndarray:
+    return sitk.GetArrayFromImage(image(folder, name))
+
+
+class Expected:
+    """The engine's own functions on the model and the scans as training would see them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bundle = bundle = ModelBundle.load(folder / "model")
+        scans = [sitk.ReadImage(str(folder / name), sitk.sitkFloat32) for name in ("style.nrrd", "space.nrrd")]
+        grid = bundle.grid
+        style, self.space = (
+            torch.as_tensor(grid.sample_image(scan, grid.place(scan)))[None, None] for scan in scans
+        )
+        self.atlas = torch.as_tensor(bundle.atlas_images[1])[None, None]
+        labels = torch.as_tensor(bundle.atlas_labels[1]).long()
+        self.onehot = torch.nn.functional.one_hot(labels, 3).movedim(-1, 0)[None].float()
+        network, scale = bundle.registration_net(), bundle.settings.registration_scale
+        with torch.no_grad():
+            self.flow = displacement(network, self.atlas, self.space, scale)
+            self.styled = warp(style, displacement(network, style, self.atlas, scale))
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> Expected:
+    return Expected(folder)
+
+
+def test_the_sample_is_the_method_s_own(folder: Path, expected: Expected) -> None:
+    parts = (expected.atlas, expected.onehot, expected.styled, expected.flow, ALPHA, BETA)
+    new, labels = space_style_sample(*parts)
+    np.testing.assert_allclose(array(folder, "generated.nrrd"), new[0, 0], atol=1e-5)
+    values = expected.bundle.schema.decode(labels.argmax(1)[0].numpy())
+    np.testing.assert_array_equal(array(folder, "generated.seg.nrrd"), values)
+    np.testing.assert_allclose(array(folder, "style_difference.nrrd"), (expected.styled - expected.atlas)[0, 0], atol=1e-5)
+    np.testing.assert_allclose(array(folder, "atlas.nrrd"), expected.atlas[0, 0])
+    np.testing.assert_allclose(array(folder, "space.nrrd"), expected.space[0, 0])
+    np.testing.assert_allclose(array(folder, "jacobian.nrrd"), jacobian_determinant(expected.flow)[0, 0], atol=1e-5)
+
+
+def test_label_maps_carry_the_names_of_the_structures(folder: Path) -> None:
+    for name in ("generated.seg.nrrd", "atlas.seg.nrrd"):
+        assert [entry[:2] for entry in read_label_schema(folder / "out" / name)] == [(3, "Hülle"), (70, "Kern")]
+
+
+def test_all_files_lie_where_the_space_scan_lies(folder: Path) -> None:
+    scan, space = sitk.ReadImage(str(folder / "space.nrrd")), image(folder, "space.nrrd")
+    for name in FILES:
+        if name.endswith(".nrrd"):
+            found = image(folder, name)
+            for get in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+                np.testing.assert_allclose(getattr(found, get)(), getattr(space, get)(), atol=1e-6, err_msg=name)
+    # Same voxels and same spacing: the scan's own values, brought to 0..1, at the same places.
+    resampled = sitk.GetArrayFromImage(sitk.Resample(sitk.Cast(scan, sitk.sitkFloat32), space))
+    inside = (array(folder, "space.nrrd") > 0) & (array(folder, "space.nrrd") < 1)
+    assert np.corrcoef(resampled[inside], array(folder, "space.nrrd")[inside])[0, 1] > 0.9999
+
+
+def looked_at_inside(flow: torch.Tensor) -> np.ndarray:
+    """Voxels p whose p + flow(p) lies on the grid: beyond its edge ITK and the engine extrapolate differently."""
+    shape = flow.shape[2:]
+    places = np.indices(shape) + flow[0].numpy()
+    return np.logical_and.reduce([(p >= 0) & (p <= n - 1) for p, n in zip(places, shape, strict=True)])
+
+
+def test_the_written_transform_gives_the_engine_s_warp_in_simpleitk(folder: Path, expected: Expected) -> None:
+    transform = sitk.ReadTransform(str(folder / "out" / "displacement.h5"))
+    atlas = image(folder, "atlas.nrrd")
+    found = sitk.GetArrayFromImage(sitk.Resample(atlas, atlas, transform, sitk.sitkLinear, 0.0))
+    inside = looked_at_inside(expected.flow)
+    assert inside.mean() > 0.3
+    warped = warp(expected.atlas, expected.flow)[0, 0].numpy()
+    np.testing.assert_allclose(found[inside], warped[inside], rtol=0, atol=1e-4)
+    assert np.abs(found - sitk.GetArrayFromImage(atlas)).mean() > 0.01
+
+
+def test_a_share_of_the_transform_and_of_the_difference_give_the_sample(folder: Path, expected: Expected) -> None:
+    """How a viewer makes other samples without asking the networks again."""
+    field = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(folder / "out" / "displacement.h5")))
+    scaled = sitk.DisplacementFieldTransform(field.GetDisplacementField() * ALPHA)
+    styled = image(folder, "atlas.nrrd") + image(folder, "style_difference.nrrd") * BETA
+    found = sitk.GetArrayFromImage(sitk.Resample(styled, styled, scaled, sitk.sitkLinear, 0.0))
+    inside = looked_at_inside(ALPHA * expected.flow)
+    np.testing.assert_allclose(found[inside], array(folder, "generated.nrrd")[inside], rtol=0, atol=1e-4)
+
+
+def test_the_transform_points_from_fixed_to_moving_in_mm() -> None:
+    grid = WorkingGrid((8, 6, 5), (1.0, 2.0, 3.0))
+    frame = grid.image(np.zeros(grid.shape, np.uint8))
+    frame.SetDirection(OBLIQUE)
+    flow = np.zeros((3, *grid.shape), np.float32)
+    flow[0], flow[2] = 1.0, -2.0  # 1 voxel up in z, 2 voxels down in x
+    start = frame.TransformIndexToPhysicalPoint((4, 3, 2))
+    end = displacement_transform(flow, frame).TransformPoint(start)
+    np.testing.assert_allclose(end, frame.TransformIndexToPhysicalPoint((2, 3, 3)), atol=1e-9)
+
+
+def test_an_affine_placement_stays_in_the_grid_frame() -> None:
+    grid = WorkingGrid((8, 6, 5), (1.0, 2.0, 3.0))
+    stretched = sitk.AffineTransform([1.2, 0, 0, 0, 1, 0, 0, 0, 1], (5.0, 6.0, 7.0))
+    assert physical_frame(grid, stretched).GetOrigin() == pytest.approx(grid.origin)
+    turned = sitk.AffineTransform(OBLIQUE, (5.0, 6.0, 7.0))
+    assert physical_frame(grid, turned).GetDirection() == pytest.approx(OBLIQUE)
+
+
+def test_figures_tell_alpha_beta_fit_and_folding(folder: Path, expected: Expected) -> None:
+    figures = json.loads((folder / "out" / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["alpha"], figures["beta"], figures["atlas"]) == (ALPHA, BETA, "atlas 1")
+    before, after = lncc(expected.atlas, expected.space), lncc(warp(expected.atlas, expected.flow), expected.space)
+    assert figures["lncc"] == pytest.approx({"before": float(before), "after": float(after)}, abs=1e-5)
+    folded = jacobian_determinant(expected.flow) <= 0
+    whole = figures["folded_fraction"]["whole"]
+    assert whole["all"] == pytest.approx(float(folded.float().mean()), abs=1e-3)
+    labels = warp(expected.onehot, expected.flow).argmax(1, keepdim=True)
+    for index, name in ((1, "Hülle"), (2, "Kern")):
+        assert whole["structures"][name] == pytest.approx(float(folded[labels == index].float().mean()), abs=1e-2)
+
+
+def test_folding_and_lost_structures_show_in_the_figures() -> None:
+    bundle = tiny_bundle()
+    registration = dict(bundle.registration)
+    registration["out_conv.weight"] = torch.zeros_like(registration["out_conv.weight"])
+    registration["out_conv.bias"] = torch.tensor([0.0, 0.0, 100.0])  # everything is fetched from outside
+    volume = smooth_noise((1, 1, *bundle.grid.shape), 0)[0, 0].numpy()
+    away = generate(replace(bundle, registration=registration), 0, volume, volume, 1.0, 0.0, torch.device("cpu"))
+    assert away.figures["folded_fraction"]["whole"] == {"all": 0.0, "structures": {"Hülle": None, "Kern": None}}
+    assert not away.generated_labels.any()
+
+
+def test_the_contact_sheet_is_a_picture_of_six_columns(folder: Path) -> None:
+    sheet = array(folder, "contact_sheet.png")
+    height, width = sheet.shape[:2]
+    assert width > 1200 and height > 400
+    panels = sheet[height // 6 : -height // 8, width // 30 : -width // 12, :3].astype(float)
+    drawn = [column.std() for column in np.array_split(panels, 6, axis=1)]
+    assert min(drawn) > 10
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_numbers_that_are_none_are_refused(folder: Path, tmp_path: Path, capsys, name: str, value: str) -> None:
+    options = [part for key, path in sources(folder).items() for part in (f"--{key}", str(path))]
+    assert main(["warp", *options, f"--{name}", value, "--output", str(tmp_path / "out")]) == 2
+    assert f"--{name}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def refused(folder: Path, output: Path, match: str, **changes) -> None:
+    with pytest.raises(InputError, match=match):
+        inspect(*sources(folder, **changes).values(), 1.0, 1.0, output, "cpu")
+
+
+def test_an_unknown_atlas_lists_those_there_are(folder: Path, tmp_path: Path) -> None:
+    refused(folder, tmp_path / "out", "atlas 7.* there are: atlas 0, atlas 1", atlas="atlas 7.nrrd")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_scan_is_named_and_nothing_is_written(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.nrrd").write_text("not a scan")
+    refused(folder, tmp_path / "out", r"broken\.nrrd", space=str(tmp_path / "broken.nrrd"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_that_cannot_generate_are_named(folder: Path, tmp_path: Path) -> None:
+    tiny_bundle(registration=None).save(tmp_path / "only S")
+    refused(folder, tmp_path / "out", "only S: has no registration", model=str(tmp_path / "only S"))
+    bundle = tiny_bundle()
+    empty = replace(bundle, atlas_images=bundle.atlas_images[:0], atlas_labels=bundle.atlas_labels[:0])
+    replace(empty, provenance={}).save(tmp_path / "no atlas")
+    refused(folder, tmp_path / "out", "no atlas: holds no atlases", model=str(tmp_path / "no atlas"))
+
+
+def test_a_scan_in_the_output_folder_is_not_overwritten(folder: Path) -> None:
+    before = (folder / "space.nrrd").read_bytes()
+    refused(folder, folder, r"space\.nrrd: would be overwritten")
+    assert (folder / "space.nrrd").read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_keeps_what_was_there(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "atlas.nrrd").write_text("of before")
+
+    def full(*_) -> None:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr("brbs.inspector.sitk.WriteTransform", full)
+    refused(folder, output, r"out.displacement\.h5: cannot be written")
+    assert [path.name for path in output.iterdir()] == ["atlas.nrrd"]
+    assert (output / "atlas.nrrd").read_text() == "of before"

@@ -1,0 +1,116 @@
+"""Losses against answers that are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from brbs.losses import (
+    box_sum,
+    cross_entropy_loss,
+    dice_loss,
+    inverse_loss,
+    lncc,
+    mix_loss,
+    similarity_loss,
+    smoothness_loss,
+)
+
+SHAPE = (12, 14, 11)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def halves() -> torch.Tensor:
+    """One-hot label map (1, 2, 4, 4, 4): class 0 in the lower half, class 1 in the upper."""
+    upper = torch.zeros(1, 1, 4, 4, 4)
+    upper[:, :, 2:] = 1
+    return torch.cat([1 - upper, upper], dim=1)
+
+
+@pytest.mark.parametrize("window", [3, 5, 9])
+def test_box_sum_is_the_dense_convolution_with_ones_and_so_is_its_gradient(window: int) -> None:
+    x, weight = noise(2, 1, 5, 12, 7).double().requires_grad_(), noise(2, 1, 5, 12, 7, seed=1).double()
+    dense = F.conv3d(x, torch.ones(1, 1, window, window, window, dtype=torch.double), padding=window // 2)
+    fast = box_sum(x, window)
+    torch.testing.assert_close(fast, dense)
+    gradients = [torch.autograd.grad((sums * weight).sum(), x)[0] for sums in (fast, dense)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("window", [1, 2, 4, 7])
+def test_box_sum_refuses_windows_it_would_get_wrong(window: int) -> None:
+    with pytest.raises(ValueError, match="window"):
+        box_sum(noise(1, 1, 8, 8, 8), window)
+
+
+def test_lncc_is_one_for_images_alike_up_to_contrast() -> None:
+    image = noise(1, 1, *SHAPE)
+    assert lncc(image, image) == pytest.approx(1, abs=1e-3)
+    inside = (..., slice(4, -4), slice(4, -4), slice(4, -4))  # a constant offset shows where the window meets the edge
+    padded = F.pad(image[inside], [8] * 6)
+    assert lncc(padded, 0.5 * padded) == pytest.approx(float(lncc(padded, padded)), abs=1e-3)
+    assert lncc(padded, -padded) == pytest.approx(float(lncc(padded, padded)), abs=1e-6)
+
+
+def test_lncc_tells_strangers_and_nothing_from_nothing() -> None:
+    assert lncc(noise(1, 1, *SHAPE), noise(1, 1, *SHAPE, seed=1)) < 0.2
+    assert lncc(torch.zeros(1, 1, *SHAPE), noise(1, 1, *SHAPE)) == 0
+    assert similarity_loss(torch.zeros(1, 1, *SHAPE), noise(1, 1, *SHAPE)) == 1
+
+
+def test_lncc_of_one_voxel_is_that_of_the_formula() -> None:
+    a, b = (noise(1, 1, 1, 1, 1, seed=seed).double() for seed in (0, 1))
+    cross, variance_a, variance_b = (float(x * y * (1 - 1 / 729)) for x, y in ((a, b), (a, a), (b, b)))
+    assert float(lncc(a, b)) == pytest.approx(cross**2 / (variance_a * variance_b + 1e-5), rel=1e-4)
+
+
+def test_smoothness_of_a_steady_stretch() -> None:
+    flow = torch.zeros(1, 3, 5, 6, 7)
+    flow[:, 1] = 2 * torch.arange(6.0).view(1, 6, 1)
+    assert float(smoothness_loss(flow)) == pytest.approx(2**2 / 3 / 3)  # one of 3 components along one of 3 axes
+    assert float(smoothness_loss(flow + 4)) == pytest.approx(2**2 / 3 / 3)
+
+
+def test_dice_loss_runs_from_zero_to_almost_one() -> None:
+    labels = halves()
+    assert float(dice_loss(labels, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(dice_loss(labels, labels.flip(1))) == pytest.approx(1 - 1 / 65)  # no overlap: 1 / (32 + 32 + 1)
+
+
+def test_dice_loss_counts_every_class_alike() -> None:
+    labels = torch.zeros(1, 2, 4, 4, 4)
+    labels[:, 0] = 1
+    labels[:, :, 0, 0, 0] = torch.tensor([0.0, 1.0])  # one voxel of class 1
+    missed = torch.zeros_like(labels)
+    missed[:, 0] = 1
+    expected = 1 - ((2 * 63 + 1) / (64 + 63 + 1) + 1 / 2) / 2
+    assert float(dice_loss(missed, labels)) == pytest.approx(expected)
+
+
+def test_cross_entropy() -> None:
+    labels = halves()
+    assert float(cross_entropy_loss(torch.zeros(1, 2, 4, 4, 4), labels)) == pytest.approx(math.log(2))
+    assert float(cross_entropy_loss(100 * labels, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(cross_entropy_loss(-100 * labels, labels)) == pytest.approx(100)
+
+
+def test_inverse_loss_is_zero_only_for_the_inverse() -> None:
+    flow = torch.zeros(1, 3, *SHAPE)
+    flow[:, 0, 4:8] = 0.5  # of one sign and constant where it matters
+    inverse = torch.zeros_like(flow)
+    inverse[:, 0, 4:7], inverse[:, 0, 7] = -0.5, -0.25  # the last layer looks half out of the moving part
+    assert float(inverse_loss(flow, inverse)) == pytest.approx(0, abs=1e-9)
+    assert float(inverse_loss(flow, -inverse)) == pytest.approx(float((2 * inverse).square().mean()), rel=1e-4)
+
+
+def test_mix_loss_asks_for_the_mixture_of_the_outputs() -> None:
+    first, second = noise(1, 3, *SHAPE), noise(1, 3, *SHAPE, seed=1)
+    gamma = torch.tensor(0.3)
+    mixed = 0.3 * first + 0.7 * second
+    assert float(mix_loss(mixed, first, second, gamma)) == pytest.approx(0, abs=1e-9)
+    assert float(mix_loss(mixed + 0.5, first, second, gamma)) == pytest.approx(0.25, rel=1e-5)

@@ -1,0 +1,72 @@
+"""The networks: any size of volume, and the parameter names of the original release."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from brbs.networks import RegistrationNet, SegmentationNet, UNet, crop_margins, pad_to_multiple
+
+CHANNELS = (4, 8, 8, 8, 4)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (5, 9, 14), (4, 1, 7)])
+def test_any_size_comes_back_in_its_size(shape: tuple[int, int, int]) -> None:
+    volume = torch.rand(2, 1, *shape)
+    with torch.no_grad():
+        assert SegmentationNet(3, CHANNELS)(volume).shape == (2, 3, *shape)
+        assert RegistrationNet(CHANNELS)(volume, volume).shape == (2, 3, *shape)
+
+
+def test_an_odd_size_is_padded_in_the_middle_and_cropped_back() -> None:
+    volume = torch.rand(1, 1, 5, 8, 6)
+    padded, margins = pad_to_multiple(volume, 4)
+    assert padded.shape == (1, 1, 8, 8, 8)
+    assert torch.equal(padded[:, :, 1:6, :, 1:7], volume)
+    assert float(padded.sum()) == pytest.approx(float(volume.sum()))
+    assert torch.equal(crop_margins(padded, margins), volume)
+
+
+def test_a_network_on_a_padded_volume_answers_as_on_the_odd_one() -> None:
+    torch.manual_seed(0)
+    network, volume = SegmentationNet(2, CHANNELS).eval(), torch.rand(1, 1, 6, 7, 8)
+    padded, margins = pad_to_multiple(volume, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(network(volume), crop_margins(network(padded), margins))
+
+
+def test_registration_tells_moving_from_fixed() -> None:
+    torch.manual_seed(0)
+    network, first, second = RegistrationNet(CHANNELS), torch.rand(1, 1, 8, 8, 8), torch.rand(1, 1, 8, 8, 8)
+    with torch.no_grad():
+        assert not torch.allclose(network(first, second), network(second, first), atol=1e-3)
+
+
+def test_parameter_names_and_shapes_are_the_release_s() -> None:
+    state = RegistrationNet().state_dict()
+    shapes = {
+        "unet.inc.double_conv.0.weight": (16, 2, 3, 3, 3),
+        "unet.inc.double_conv.1.weight": (16,),
+        "unet.inc.double_conv.3.bias": (16,),
+        "unet.down1.maxpool_conv.1.double_conv.0.weight": (32, 16, 3, 3, 3),
+        "unet.down4.maxpool_conv.1.double_conv.4.bias": (256,),
+        "unet.up1.conv.double_conv.0.weight": (128, 256 + 128, 3, 3, 3),
+        "unet.up4.conv.double_conv.3.weight": (16, 16, 3, 3, 3),
+        "out_conv.weight": (3, 16, 1, 1, 1),
+        "out_conv.bias": (3,),
+    }
+    assert {name: tuple(state[name].shape) for name in shapes} == shapes
+    blocks = {".".join(name.split(".")[:2]) for name in state}
+    levels = [f"unet.{way}{level}" for way in ("down", "up") for level in (1, 2, 3, 4)]
+    assert blocks == {"unet.inc", "out_conv.weight", "out_conv.bias", *levels}
+
+
+def test_normalisation_works_on_groups_of_four_channels() -> None:
+    network = UNet(1, (4, 8, 16, 8, 4))
+    groups = {m.num_channels: m.num_groups for m in network.modules() if isinstance(m, torch.nn.GroupNorm)}
+    assert groups == {4: 1, 8: 2, 16: 4}
+
+
+@pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 16, 8)])
+def test_an_even_number_of_widths_is_refused(channels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="odd number"):
+        UNet(1, channels)

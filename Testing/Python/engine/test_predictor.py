@@ -1,0 +1,119 @@
+"""From scan to label map: on the scan's own grid, whatever its size, spacing and orientation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from brbs.grid import WorkingGrid
+from brbs.predictor import Predictor, keep_largest_components
+from tiny_model import blocks, brightness_classes, tiny_bundle
+
+CPU = torch.device("cpu")
+SIZE, SPACING = (16, 20, 16), (1.0, 1.0, 1.0)
+GRID = WorkingGrid(SIZE, SPACING, intensity="window", window=(0.0, 1.0))
+OBLIQUE = sitk.VersorTransform((1.0, 2.0, -0.5), 0.4).GetMatrix()
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    """Segments by brightness: a network whose answer is known."""
+    predictor = Predictor(tiny_bundle(grid=GRID), CPU)
+    predictor.network = brightness_classes
+    return predictor
+
+
+def scan(array: np.ndarray, spacing=SPACING, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetOrigin((-31.5, 12.25, 104.0))
+    image.SetDirection(direction)
+    return image
+
+
+def expected_values(array: np.ndarray) -> np.ndarray:
+    """Label values 0, 3 and 70 of dark, medium and bright."""
+    return np.array([0, 3, 70])[np.rint(2 * array).astype(int)]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction", "size"),
+    [
+        (SPACING, (1, 0, 0, 0, 1, 0, 0, 0, 1), SIZE),
+        (SPACING, OBLIQUE, (14, 18, 15)),
+        (SPACING, (-1, 0, 0, 0, -1, 0, 0, 0, 1), SIZE),
+        (SPACING, (0, 0, -1, 1, 0, 0, 0, -1, 0), (20, 16, 16)),
+    ],
+    ids=["straight", "oblique", "RAS", "permuted"],
+)
+def test_labels_lie_on_the_scan_s_own_voxels(predictor: Predictor, spacing, direction, size) -> None:
+    image = scan(blocks(size), spacing, direction)
+    found = predictor.segment(image).labels
+    assert found.GetSize() == image.GetSize()
+    for get in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(found, get)(), getattr(image, get)(), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected_values(blocks(size)))
+
+
+def test_an_anisotropic_oblique_scan_is_segmented_where_its_structures_are(predictor: Predictor) -> None:
+    values = np.zeros((8, 40, 30), np.float32)
+    values[2:6, 10:30, 8:22] = 0.5
+    values[3:5, 16:24, 11:19] = 1
+    image = scan(values, (0.5, 0.5, 2.0), OBLIQUE)
+    found = sitk.GetArrayFromImage(predictor.segment(image).labels)
+    expected = expected_values(values)
+    for value in (3, 70):
+        overlap = 2 * ((found == value) & (expected == value)).sum()
+        assert overlap / ((found == value).sum() + (expected == value).sum()) > 0.8
+
+
+def test_a_scan_larger_than_the_grid_is_seen_through_windows_that_agree(predictor: Predictor) -> None:
+    large = blocks((37, 44, 29))
+    found = sitk.GetArrayFromImage(predictor.segment(scan(large)).labels)
+    np.testing.assert_array_equal(found, expected_values(large))
+
+
+def test_windows_give_what_the_network_gives_on_the_whole(predictor: Predictor) -> None:
+    volume = np.random.default_rng(0).uniform(0, 1, (21, 33, 18)).astype(np.float32)
+    whole = brightness_classes(torch.as_tensor(volume)[None, None]).softmax(1)[0].numpy()
+    np.testing.assert_allclose(predictor.probabilities(volume), whole, rtol=0, atol=0.02)  # may compute in bfloat16
+
+
+def test_probabilities_come_on_the_scan_s_grid_and_sum_to_one(predictor: Predictor) -> None:
+    image = scan(blocks((24, 18, 12)), (1.0, 1.0, 1.5), OBLIQUE)
+    result = predictor.segment(image, probabilities=True)
+    maps = np.array([sitk.GetArrayFromImage(probability) for probability in result.probabilities])
+    assert len(maps) == 3
+    assert result.probabilities[0].GetDirection() == image.GetDirection()
+    np.testing.assert_allclose(maps.sum(0), 1, atol=1e-4)
+    labels = sitk.GetArrayFromImage(result.labels)
+    clear = np.sort(maps, axis=0)[-1] - np.sort(maps, axis=0)[-2] > 1e-3
+    np.testing.assert_array_equal(np.array([0, 3, 70])[maps.argmax(0)][clear], labels[clear])
+    assert predictor.segment(image).probabilities is None
+
+
+def test_small_pieces_go_only_when_asked(predictor: Predictor) -> None:
+    values = blocks(SIZE)
+    values[1, 1, 1] = 0.5
+    kept, cleaned = (predictor.segment(scan(values), largest_component=on).labels for on in (False, True))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), expected_values(values))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(cleaned), expected_values(blocks(SIZE)))
+
+
+def test_the_largest_piece_of_each_structure_stays() -> None:
+    classes = np.zeros((10, 10, 10), np.uint8)
+    classes[:3, :3, :3], classes[5:7, 5:7, 5:7] = 1, 1
+    classes[8, 8, 8], classes[9, 9, 9] = 2, 2  # one piece: corners touch
+    classes[0, 9, 9] = 2
+    expected = classes.copy()
+    expected[5:7, 5:7, 5:7] = expected[0, 9, 9] = 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(keep_largest_components(scan(classes))), expected)
+
+
+def test_a_trained_bundle_s_network_is_the_one_that_answers() -> None:
+    bundle = tiny_bundle(grid=GRID)
+    volume = np.random.default_rng(0).uniform(0, 1, GRID.shape).astype(np.float32)
+    with torch.no_grad():
+        expected = bundle.segmentation_net()(torch.as_tensor(volume)[None, None]).softmax(1)[0].numpy()
+    np.testing.assert_allclose(Predictor(bundle, CPU).probabilities(volume), expected, rtol=0, atol=0.03)

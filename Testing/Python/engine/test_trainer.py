@@ -1,0 +1,279 @@
+"""The training loop: resumed bit for bit, stopped, paused, validated, and never losing a good model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_study import SETTINGS, prepared_study
+
+from brbs import learner as learner_module
+from brbs import trainer as trainer_module
+from brbs.errors import InputError
+from brbs.job import JobReader, JobWriter
+from brbs.learner import Learner
+from brbs.model import ModelBundle
+from brbs.settings import Settings
+from brbs.trainer import Budget, Trainer, default_channels
+
+CPU = torch.device("cpu")
+
+
+def train(
+    output: Path, budget: Budget, resume: bool = False, settings: Settings = SETTINGS, validation: int = 0
+) -> tuple[Trainer, bool]:
+    """Trains in ``output``; returns the trainer and whether the budget was used up."""
+    with JobWriter(output / "training") as job:
+        trainer = Trainer(prepared_study(validation=validation), settings, budget, CPU, output, job)
+        if resume:
+            trainer.resume()
+        return trainer, trainer.run()
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, wanted: int, action) -> None:
+    """Calls ``action`` when the ``wanted``-th step of the process from now on has been made."""
+    plain, count = Learner.step, [0]
+
+    def step(self: Learner, progress: float):
+        losses = plain(self, progress)
+        count[0] += 1
+        return (action() or losses) if count[0] == wanted else losses
+
+    monkeypatch.setattr(Learner, "step", step)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    state = trainer.learner.state_dict()
+    networks = [name for name in ("segmentation", "registration", "teacher") if state[name] is not None]
+    return {f"{network}.{name}": value for network in networks for name, value in state[network].items()}
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def validations(output: Path) -> list[dict]:
+    return [event for event in JobReader(output / "training").events()[0] if event["kind"] == "validation"]
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "settings"),
+    [
+        (4, SETTINGS),
+        (6, SETTINGS),  # with pseudo labels made before the stop and used after it
+        (4, replace(SETTINGS, averaging=0.0, segmentation_share=0.0, registration_share=0.0)),
+    ],
+)
+def test_resumed_training_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch, stop_at: int, settings: Settings):
+    monkeypatch.setattr(learner_module, "REFRESH_SHARE", 0.2)
+    whole, finished = train(tmp_path / "whole", Budget(steps=8), settings=settings)
+    assert finished and whole.step == 8
+    with monkeypatch.context() as patch:
+        at_step(patch, stop_at, lambda: signal.raise_signal(signal.SIGINT))
+        part, finished = train(tmp_path / "parts", Budget(steps=8), settings=settings)
+    assert not finished and part.interrupted and part.step == stop_at
+    rest, finished = train(tmp_path / "parts", Budget(steps=8), resume=True, settings=settings)
+    assert finished and rest.step == 8 and not rest.interrupted
+    assert_same(weights(whole), weights(rest))
+    assert torch.equal(whole.learner.data.scan_labels, rest.learner.data.scan_labels)
+    assert not torch.equal(*(weights(t)["registration.out_conv.weight"] for t in (part, rest)))
+
+
+def test_validation_does_not_disturb_the_training(tmp_path: Path, monkeypatch) -> None:
+    often, _ = train(tmp_path / "often", Budget(steps=5))
+    monkeypatch.setattr(Trainer, "_validation_due", lambda self: False)
+    once, _ = train(tmp_path / "once", Budget(steps=5))
+    assert (len(validations(tmp_path / "often")), len(validations(tmp_path / "once"))) == (5, 1)
+    assert_same(weights(often), weights(once))
+
+
+def test_another_seed_is_another_training(tmp_path: Path) -> None:
+    one, _ = train(tmp_path / "one", Budget(steps=1))
+    other, _ = train(tmp_path / "other", Budget(steps=1), settings=replace(SETTINGS, seed=1))
+    assert not torch.equal(*(weights(t)["segmentation.out_conv.weight"] for t in (one, other)))
+
+
+def test_all_phases_are_told_and_the_model_is_there(tmp_path: Path) -> None:
+    trainer, _ = train(tmp_path, Budget(steps=6))
+    reader = JobReader(tmp_path / "training")
+    assert (reader.state, reader.progress, reader.message) == ("finished", 1.0, "finished after 6 steps")
+    losses = [event for event in reader.events()[0] if event["kind"] == "losses"]
+    assert losses[0]["step"] == 1 and losses[0]["phase"] == "segmentation"  # at once, so that a watcher sees life
+    assert losses[-1]["step"] == 6 and {"segmentation_total", "registration_total", "mix"} <= losses[-1].keys()
+    bundle = ModelBundle.load(tmp_path)
+    for name, value in trainer.learner.teacher.state_dict().items():
+        assert torch.equal(bundle.segmentation[name], value)  # the running average is what predicts
+    assert bundle.provenance["atlases"] == ["atlas 0", "atlas 1"] and bundle.provenance["step"] == 6
+    assert bundle.provenance["validation"] == "bent atlases"
+    assert set(bundle.provenance["dice"]) == {"mean", "Hülle", "Kern"}
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, segmentation_share=1.0, registration_share=0.0, averaging=0.5, learning_rate=5e-3)
+    train(tmp_path, Budget(steps=80), settings=settings, validation=2)
+    dice = [event["dice"]["mean"] for event in validations(tmp_path)]
+    assert dice[-1] > 0.5 and dice[-1] > dice[0] + 0.2
+
+
+def test_stop_request_ends_with_a_model_and_can_be_resumed_with_a_larger_budget(tmp_path: Path, monkeypatch) -> None:
+    reader = JobReader(tmp_path / "training")
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, reader.request_stop)
+        trainer, finished = train(tmp_path, Budget(steps=4))
+    assert (finished, trainer.interrupted, trainer.step) == (False, False, 3)
+    assert (reader.state, reader.progress, reader.message) == ("finished", 0.75, "stopped after 3 steps")
+    assert ModelBundle.load(tmp_path).provenance["step"] == 3
+    trainer, finished = train(tmp_path, Budget(steps=12), resume=True)
+    assert finished and trainer.step == 12 and reader.state == "finished" and reader.progress == 1
+    assert ModelBundle.load(tmp_path).provenance["step"] == 12
+
+
+def test_pseudo_labels_are_renewed_when_a_larger_budget_turns_progress_back(tmp_path: Path, monkeypatch) -> None:
+    settings = replace(SETTINGS, segmentation_share=0.0, registration_share=0.0)
+    train(tmp_path, Budget(steps=2), settings=settings)
+    calls, plain = [], Learner.label_scans
+    monkeypatch.setattr(Learner, "label_scans", lambda self: calls.append(1) or plain(self))
+    train(tmp_path, Budget(steps=8), resume=True, settings=settings)
+    assert len(calls) == 6  # a step is an eighth of the training, which is more than a round of labels lasts
+
+
+def test_pause_rests_off_the_clock(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(trainer_module, "PAUSE_SECONDS", 0.05)
+    reader, seen = JobReader(tmp_path / "training"), []
+
+    def watch() -> None:
+        deadline = time.monotonic() + 30
+        while reader.state != "paused" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(2)
+        seen.append(reader.state)
+        reader.resume()
+
+    at_step(monkeypatch, 2, reader.request_pause)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    trainer, finished = train(tmp_path, Budget(steps=4))
+    watcher.join()
+    assert seen == ["paused"] and finished and trainer.step == 4 and reader.state == "finished"
+    told = {event["step"]: event for event in validations(tmp_path)}
+    wall, counted = (told[4][clock] - told[2][clock] for clock in ("time", "seconds"))
+    assert 0 < counted < wall - 1.4
+
+
+def test_a_paused_training_can_be_stopped(tmp_path: Path, monkeypatch) -> None:
+    reader = JobReader(tmp_path / "training")
+    at_step(monkeypatch, 2, lambda: (reader.request_pause(), reader.request_stop()) and None)
+    trainer, finished = train(tmp_path, Budget(steps=9))
+    assert not finished and trainer.step == 2 and reader.state == "finished"
+
+
+def test_minutes_are_kept_also_over_a_stop(tmp_path: Path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, JobReader(tmp_path / "training").request_stop)
+        first, _ = train(tmp_path, Budget(minutes=0.02))
+    second, finished = train(tmp_path, Budget(minutes=0.02), resume=True)
+    assert finished and second.step > first.step and 0.02 * 60 <= second.seconds < 0.02 * 60 + 2
+
+
+def test_real_validation_chooses_the_best_weights(tmp_path: Path, monkeypatch) -> None:
+    """The network is best after step 2: later ones are made to predict nothing."""
+    plain = Learner.predict
+
+    def predict(self: Learner, images: torch.Tensor) -> torch.Tensor:
+        found = plain(self, images)
+        right = torch.as_tensor(prepared_study(validation=2).validation_labels)
+        return right if self.own_steps["segmentation"] == 2 and len(images) == 2 else torch.zeros_like(found)
+
+    monkeypatch.setattr(Learner, "predict", predict)
+    settings = replace(SETTINGS, segmentation_share=1.0, registration_share=0.0)
+    trainer, _ = train(tmp_path, Budget(steps=5), settings=settings, validation=2)
+    bundle = ModelBundle.load(tmp_path)
+    assert bundle.provenance["validation"] == "annotated scans" and bundle.provenance["best_step"] == 2
+    assert bundle.provenance["dice"]["mean"] == trainer.metrics["mean"] == 1.0
+    best = torch.load(tmp_path / "training/best.pt", weights_only=True)["segmentation"]
+    last = trainer.learner.teacher.state_dict()
+    assert all(torch.equal(bundle.segmentation[name], best[name]) for name in best)
+    assert any(not torch.equal(last[name], best[name]) for name in best)
+
+
+def test_bent_atlases_validate_the_last_weights(tmp_path: Path) -> None:
+    trainer, _ = train(tmp_path, Budget(steps=2))
+    volumes = trainer.validation
+    assert not volumes.real and volumes.images.shape == (4, 1, 16, 20, 16)
+    assert set(np.unique(volumes.labels)) == {0, 1, 2}
+    assert not torch.equal(volumes.images[0], trainer.learner.data.atlas_images[0])
+
+
+@pytest.mark.parametrize("broken", ["loss", "weights"])
+def test_a_training_that_breaks_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch, broken: str) -> None:
+    train(tmp_path, Budget(steps=3))
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".pt", ".safetensors")}
+    plain = Learner.step
+
+    def step(self: Learner, progress: float):
+        losses = plain(self, progress)
+        if broken == "weights":
+            with torch.no_grad():
+                self.segmentation.out_conv.weight.fill_(float("nan"))
+            return losses
+        return losses | {"segmentation": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(Learner, "step", step)
+    with pytest.raises(InputError, match=r"broke at step 4: .* no longer a number"):
+        train(tmp_path, Budget(steps=9), resume=True)
+    assert JobReader(tmp_path / "training").state == "failed"
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot limit the size of files")
+def test_a_full_disk_leaves_no_partial_file_and_the_checkpoint_before(tmp_path: Path) -> None:
+    import resource
+
+    train(tmp_path, Budget(steps=2))
+    before = {path.name for path in tmp_path.rglob("*")}
+    checkpoint = (tmp_path / "training/last.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"last\.pt: cannot be written .*disk space"):
+            train(tmp_path, Budget(steps=4), resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.rglob("*")} == before
+    assert (tmp_path / "training/last.pt").read_bytes() == checkpoint
+    trainer, finished = train(tmp_path, Budget(steps=4), resume=True)
+    assert finished and trainer.step == 4
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other widths"])
+def test_a_checkpoint_that_cannot_be_taken_up_is_named(tmp_path: Path, damage: str) -> None:
+    train(tmp_path, Budget(steps=1))
+    path, settings = tmp_path / "training/last.pt", SETTINGS
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        settings = replace(SETTINGS, channels=(8, 16, 8))
+    with pytest.raises(InputError, match=r"last\.pt: .*--overwrite"):
+        train(tmp_path, Budget(steps=2), resume=True, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((48, 64, 48), (16, 32, 64, 128, 64, 32, 16)),
+        ((64, 64, 64), (16, 32, 64, 128, 256, 128, 64, 32, 16)),
+        ((160, 160, 8), (16, 32, 64, 32, 16)),
+    ],
+)
+def test_networks_are_as_deep_as_the_grid_has_room_for(shape, expected) -> None:
+    assert default_channels(shape) == expected
