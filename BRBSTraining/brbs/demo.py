@@ -56,7 +56,8 @@ def run_demo(output: Path, device_name: str = "auto") -> dict[str, tuple[float, 
     prepared = prepare(study, voxel_budget(device))
     log.info("training for %g minutes on %s", MINUTES, device)
     with JobWriter(model_folder / "training") as job:
-        Trainer(prepared, study.settings, Budget(minutes=MINUTES), device, model_folder, job).run()
+        if not Trainer(prepared, study.settings, Budget(minutes=MINUTES), device, model_folder, job).run():
+            raise KeyboardInterrupt
     bundle = ModelBundle.load(model_folder)
     tests = study_folder / "test"
     log.info("segmenting the test scans")

@@ -99,4 +99,3 @@ def keep_largest_components(classes: sitk.Image) -> sitk.Image:
             components = sitk.RelabelComponent(sitk.ConnectedComponent(classes == index, True))
             result = sitk.Mask(result, components != 1, outsideValue=index)
     return result
-

@@ -17,7 +17,7 @@ from .files import replacing, write_json
 from .metrics import compare
 from .report_figure import Overlay, draw_report
 from .segments import LabelMeta
-from .study import MOST_LABELS, Label, LabelSchema, _by_name, _with_dataset_names
+from .study import MOST_LABELS, Label, LabelSchema, by_name, with_dataset_names
 from .volumes import (
     check_pair,
     label_values,
@@ -113,8 +113,8 @@ def _cell(statistics: dict[str, float | None], digits: int) -> str:
 
 
 def _pair(predictions: Path, references: Path, images: str | Path | None) -> list[Case]:
-    found, wanted = _by_name(list_images(predictions)), _by_name(list_images(references))
-    scans = None if images is None else _by_name(list_images(images))
+    found, wanted = by_name(list_images(predictions)), by_name(list_images(references))
+    scans = None if images is None else by_name(list_images(images))
     if not wanted:
         raise InputError(f"{references}: holds no label maps; give the folder of the references")
     for name, path in wanted.items():
@@ -148,7 +148,7 @@ def _schema(cases: Sequence[Case], values: Iterable[int], references: Path) -> L
         for meta in read_label_schema(path) or ():
             described.setdefault(meta[0], meta)
     named = LabelSchema(tuple(Label(*meta) for value, meta in described.items() if value in values))
-    return _with_dataset_names(named.merge(LabelSchema.from_values(values)), references)
+    return with_dataset_names(named.merge(LabelSchema.from_values(values)), references)
 
 
 def _load(case: Case) -> Overlay:

@@ -182,7 +182,7 @@ class Study:
             raise InputError(f"{folder / 'dataset.json'}: has {len(channels)} channels a case; only one can be used")
         labels = list_images(folder / "labelsTr")
         images = _without_channel(list_images(folder / "imagesTr"), labels)
-        with_labels = [image for name, image in images.items() if name in _by_name(labels)]
+        with_labels = [image for name, image in images.items() if name in by_name(labels)]
         scans = [image for image in images.values() if image not in with_labels]
         if (folder / "imagesTs").is_dir():
             scans += list_images(folder / "imagesTs")
@@ -249,7 +249,7 @@ def pair_folders(images: str | Path, labels: str | Path) -> list[Atlas]:
     return pairs
 
 
-def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
+def by_name(paths: Iterable[Path]) -> dict[str, Path]:
     """Paths by bare name; refuses a name that comes twice."""
     named: dict[str, Path] = {}
     for path in paths:
@@ -261,8 +261,8 @@ def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
 
 def _pair(images: Sequence[Path], labels: Sequence[Path], names: Mapping[str, Path] | None = None) -> list[Atlas]:
     """Pairs every image with the label map of the same name; ``names`` may give images other names than their own."""
-    named_images = {name: path for name, path in (names or _by_name(images)).items() if path in images}
-    named_labels = _by_name(labels)
+    named_images = {name: path for name, path in (names or by_name(images)).items() if path in images}
+    named_labels = by_name(labels)
     for name, image in named_images.items():
         if name not in named_labels:
             raise InputError(f"{image}: has no label map; add one named {name} to the folder of label maps")
@@ -274,9 +274,9 @@ def _pair(images: Sequence[Path], labels: Sequence[Path], names: Mapping[str, Pa
 
 def _without_channel(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Path]:
     """Images by case name: nnU-Net's ``_0000`` is taken off unless a label map has it, too."""
-    cases = _by_name(labels)
+    cases = by_name(labels)
     return {
-        name.removesuffix("_0000") if name not in cases else name: image for name, image in _by_name(images).items()
+        name.removesuffix("_0000") if name not in cases else name: image for name, image in by_name(images).items()
     }
 
 
@@ -293,7 +293,7 @@ def _schema_of(atlases: Sequence[Atlas]) -> LabelSchema:
         if missing:
             log.warning("%s: lacks label %s, which other atlases have", path, ", ".join(missing))
     _compare_names(schemas, schema)
-    return _with_dataset_names(schema, atlases[0].labels.parent)
+    return with_dataset_names(schema, atlases[0].labels.parent)
 
 
 def _schema_of_label_map(path: Path) -> LabelSchema:
@@ -325,7 +325,7 @@ def _is_default(label: Label) -> bool:
     return label.name == default_label(label.value)[1]
 
 
-def _with_dataset_names(schema: LabelSchema, labels_folder: Path) -> LabelSchema:
+def with_dataset_names(schema: LabelSchema, labels_folder: Path) -> LabelSchema:
     """Gives names from a ``dataset.json`` in, beside or above the label folder to structures that have none."""
     labels_folder = Path(os.path.abspath(labels_folder))
     for folder in (labels_folder, *labels_folder.parents[:2]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from brbs.augmentation import affine_grid, random_affine, random_bending, random_contrast
 from brbs.warp import identity_grid, sample
 
@@ -87,7 +88,8 @@ def test_the_same_seed_gives_the_same_draw_and_another_seed_another(draw: str) -
 def test_a_ball_stays_a_ball_of_the_drawn_size() -> None:
     """Seen on the voxels: a ball of anisotropic voxels keeps its shape in mm."""
     shape, spacing = (24, 48, 32), (2.0, 1.0, 1.5)
-    points = identity_grid(shape, CPU)[0] * torch.tensor([(n - 1) / 2 * mm for n, mm in zip(shape, spacing)]).flip(0)
+    half = torch.tensor([(n - 1) / 2 * mm for n, mm in zip(shape, spacing, strict=True)])
+    points = identity_grid(shape, CPU)[0] * half.flip(0)
     ball = (points.norm(dim=-1) < 12).float()[None, None]
     matrix = random_affine(shape, spacing, torch.Generator().manual_seed(5))
     warped = sample(ball, affine_grid(shape, matrix, CPU))[0, 0]

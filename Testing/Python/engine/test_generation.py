@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_model import smooth_noise
+from tiny_study import prepared_study
+
 from brbs.data import TrainingData
 from brbs.generation import draw_fractions, mixture, space_style_sample
 from brbs.steps import generate_published, generate_sharp
 from brbs.warp import warp
-from tiny_model import smooth_noise
-from tiny_study import prepared_study
 
 SHAPE = (10, 12, 9)
 

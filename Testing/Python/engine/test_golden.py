@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from brbs.__main__ import main
 from brbs.generation import mixture, space_style_sample
 from brbs.losses import inverse_loss, similarity_loss, smoothness_loss

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from tiny_model import smooth_noise, tiny_bundle
+from tiny_study import subject
+
 from brbs.__main__ import main
 from brbs.errors import InputError
 from brbs.generation import space_style_sample
@@ -20,8 +23,6 @@ from brbs.model import ModelBundle
 from brbs.steps import displacement
 from brbs.volumes import read_label_schema
 from brbs.warp import jacobian_determinant, warp
-from tiny_model import smooth_noise, tiny_bundle
-from tiny_study import subject
 
 OBLIQUE = sitk.VersorTransform((1.0, 2.0, -0.5), 0.4).GetMatrix()
 ALPHA, BETA = 0.6, 0.4
@@ -68,9 +69,7 @@ class Expected:
         self.bundle = bundle = ModelBundle.load(folder / "model")
         scans = [sitk.ReadImage(str(folder / name), sitk.sitkFloat32) for name in ("style.nrrd", "space.nrrd")]
         grid = bundle.grid
-        style, self.space = (
-            torch.as_tensor(grid.sample_image(scan, grid.place(scan)))[None, None] for scan in scans
-        )
+        style, self.space = (torch.as_tensor(grid.sample_image(scan, grid.place(scan)))[None, None] for scan in scans)
         self.atlas = torch.as_tensor(bundle.atlas_images[1])[None, None]
         labels = torch.as_tensor(bundle.atlas_labels[1]).long()
         self.onehot = torch.nn.functional.one_hot(labels, 3).movedim(-1, 0)[None].float()
@@ -91,7 +90,8 @@ def test_the_sample_is_the_method_s_own(folder: Path, expected: Expected) -> Non
     np.testing.assert_allclose(array(folder, "generated.nrrd"), new[0, 0], atol=1e-5)
     values = expected.bundle.schema.decode(labels.argmax(1)[0].numpy())
     np.testing.assert_array_equal(array(folder, "generated.seg.nrrd"), values)
-    np.testing.assert_allclose(array(folder, "style_difference.nrrd"), (expected.styled - expected.atlas)[0, 0], atol=1e-5)
+    difference = (expected.styled - expected.atlas)[0, 0]
+    np.testing.assert_allclose(array(folder, "style_difference.nrrd"), difference, atol=1e-5)
     np.testing.assert_allclose(array(folder, "atlas.nrrd"), expected.atlas[0, 0])
     np.testing.assert_allclose(array(folder, "space.nrrd"), expected.space[0, 0])
     np.testing.assert_allclose(array(folder, "jacobian.nrrd"), jacobian_determinant(expected.flow)[0, 0], atol=1e-5)
@@ -136,7 +136,10 @@ def test_the_written_transform_gives_the_engine_s_warp_in_simpleitk(folder: Path
 def test_a_share_of_the_transform_and_of_the_difference_give_the_sample(folder: Path, expected: Expected) -> None:
     """How a viewer makes other samples without asking the networks again."""
     field = sitk.DisplacementFieldTransform(sitk.ReadTransform(str(folder / "out" / "displacement.h5")))
-    scaled = sitk.DisplacementFieldTransform(field.GetDisplacementField() * ALPHA)
+    whole = field.GetDisplacementField()
+    share = sitk.GetImageFromArray(ALPHA * sitk.GetArrayFromImage(whole), isVector=True)
+    share.CopyInformation(whole)
+    scaled = sitk.DisplacementFieldTransform(share)
     styled = image(folder, "atlas.nrrd") + image(folder, "style_difference.nrrd") * BETA
     found = sitk.GetArrayFromImage(sitk.Resample(styled, styled, scaled, sitk.sitkLinear, 0.0))
     inside = looked_at_inside(ALPHA * expected.flow)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_model import tiny_bundle
+
 from brbs.errors import InputError
 from brbs.grid import WorkingGrid
 from brbs.model import MODEL_FILE, ModelBundle
 from brbs.study import LabelSchema
-from tiny_model import tiny_bundle
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from brbs.networks import RegistrationNet, SegmentationNet, UNet, crop_margins, pad_to_multiple
 
 CHANNELS = (4, 8, 8, 8, 4)

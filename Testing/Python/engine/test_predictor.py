@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from tiny_model import blocks, brightness_classes, tiny_bundle
+
 from brbs.grid import WorkingGrid
 from brbs.predictor import Predictor, keep_largest_components
-from tiny_model import blocks, brightness_classes, tiny_bundle
 
 CPU = torch.device("cpu")
 SIZE, SPACING = (16, 20, 16), (1.0, 1.0, 1.0)

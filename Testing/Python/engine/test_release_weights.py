@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_study import SETTINGS
+
 from brbs.errors import InputError
 from brbs.networks import RegistrationNet, SegmentationNet
 from brbs.release_weights import import_release
-from tiny_study import SETTINGS
 
 CHANNELS = SETTINGS.channels
 SIZE, SPACING = (16, 20, 24), (1.0, 1.5, 2.0)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from tiny_study import SETTINGS, prepared_study
+
 from brbs.model import ModelBundle
 from brbs.networks import RegistrationNet, SegmentationNet
-from tiny_study import SETTINGS, prepared_study
 
 
 def tiny_bundle(seed: int = 0, **changes) -> ModelBundle:
