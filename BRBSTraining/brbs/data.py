@@ -71,14 +71,17 @@ class TrainingData:
         drawn = sample(torch.cat([self.atlas_images[index : index + 1], labels], dim=1), grid)
         return drawn[:, :1], drawn[:, 1:]
 
-    def draw_triple(self, generator: torch.Generator, bend: bool) -> Triple:
-        """An atlas and two different unlabeled scans with their current pseudo label maps, all bent alike if asked."""
-        atlas = self._index(len(self.atlas_images), generator)
+    def draw_scans(self, generator: torch.Generator) -> tuple[int, int]:
+        """Indices of two different unlabeled scans (of one scan twice where there is only one)."""
         first = self._index(len(self.scans), generator)
-        second = (first + 1 + self._index(max(len(self.scans) - 1, 1), generator)) % len(self.scans)
+        return first, (first + 1 + self._index(max(len(self.scans) - 1, 1), generator)) % len(self.scans)
+
+    def draw_triple(self, scans: tuple[int, int], generator: torch.Generator, bend: bool) -> Triple:
+        """An atlas and two given scans with their current pseudo label maps, all bent alike if asked."""
+        atlas = self._index(len(self.atlas_images), generator)
         grid = self._grid(generator, bend)
         atlas_source = self._source(self.atlas_images, self.atlas_labels, atlas)
-        scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in (first, second)]
+        scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in scans]
         drawn = sample(torch.cat([atlas_source, *scan_sources], dim=1), grid)
         k = self.class_count
         image, onehot, scan_1, labels_1, scan_2, labels_2 = drawn.split([1, k, 1, k, 1, k], dim=1)

@@ -27,7 +27,7 @@ def draw_demo(output: Path, tests: Path, schema: LabelSchema, results: dict[str,
     """
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     axes = figure.subplots(1, SCANS_SHOWN + 1, width_ratios=[1] * SCANS_SHOWN + [1.5])
-    for axis, path in zip(axes, list_images(tests / "images")):
+    for axis, path in zip(axes[:SCANS_SHOWN], list_images(tests / "images")):
         _draw_scan(axis, path, output / "segmentations" / path.name, tests / "labels" / path.name, schema)
     axes[0].set_ylabel("filled: found    line: true", fontsize=9)
     _draw_bars(axes[-1], results)

@@ -15,7 +15,7 @@ from .schedule import REGISTRATION, SEGMENTATION, learning_rate, phase
 from .settings import Settings
 from .steps import Losses, atlas_step, registration_step, segmentation_step
 
-REFRESH_SHARE = 0.1  # of the training between two rounds of pseudo labels
+REFRESH_SHARE = 0.1  # of the training after which a scan's pseudo labels are renewed when it is drawn
 
 
 class Learner:
@@ -41,7 +41,8 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=reduced_precision(self.device) == torch.float16)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.own_steps = {"segmentation": 0, "registration": 0}
-        self.labelled_at: float | None = None  # progress at which the pseudo label maps were made
+        # Progress at which each scan's pseudo label map was made.
+        self.labelled_at = torch.full((len(data.scans),), -torch.inf, dtype=torch.float64)
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=memory_format(self.device))
@@ -115,22 +116,23 @@ class Learner:
     def _draw(self, progress: float) -> Triple:
         """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published."""
         bend = self.settings.augmentation == "full"
-        if self.teacher is None:
-            triple = self.data.draw_triple(self.generator, bend)
-            with torch.no_grad():
-                scans = torch.cat([triple.scan_1, triple.scan_2])
-                labels = self._run(self.segmentation)(scans).float().softmax(1)
-            triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
-            return triple
-        # Progress falls when a resumed training is given a larger budget.
-        if self.labelled_at is None or not 0 <= progress - self.labelled_at < REFRESH_SHARE:
-            self.label_scans()
-            self.labelled_at = progress
-        return self.data.draw_triple(self.generator, bend)
+        scans = self.data.draw_scans(self.generator)
+        if self.teacher is not None:
+            self._renew_labels(scans, progress)
+            return self.data.draw_triple(scans, self.generator, bend)
+        triple = self.data.draw_triple(scans, self.generator, bend)
+        with torch.no_grad():
+            labels = self._run(self.segmentation)(torch.cat([triple.scan_1, triple.scan_2])).float().softmax(1)
+        triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
+        return triple
 
-    def label_scans(self) -> None:
-        """Writes the teacher's label maps of all unlabeled scans into the data."""
-        self.data.scan_labels = self.predict(self.data.scans)
+    def _renew_labels(self, scans: tuple[int, int], progress: float) -> None:
+        """Writes the teacher's label maps of those scans into the data whose labels are missing or old."""
+        # Progress falls when a resumed training is given a larger budget.
+        stale = [scan for scan in scans if not 0 <= progress - self.labelled_at[scan] < REFRESH_SHARE]
+        if stale:
+            self.data.scan_labels[stale] = self.predict(self.data.scans[stale])
+            self.labelled_at[stale] = progress
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
@@ -164,5 +166,5 @@ class Learner:
             self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"].cpu())
         self.own_steps = dict(state["own_steps"])
-        self.labelled_at = state["labelled_at"]
+        self.labelled_at = state["labelled_at"].cpu()
         self.data.scan_labels = state["scan_labels"].to(self.device)
