@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +51,43 @@ class Up(nn.Module):
         self.conv = DoubleConvolution(in_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
-        return self.conv(torch.cat([skip, x], dim=1))
+        if x.device.type != "cpu":
+            x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+            return self.conv(torch.cat([skip, x], dim=1))
+        # The same sums in another order: a CPU convolves two narrow volumes faster than a wide one, copies included.
+        first, *rest = self.conv.double_conv
+        over_skip, over_x = first.weight.split([skip.shape[1], x.shape[1]], dim=1)
+        joined = F.conv3d(skip, over_skip, first.bias, padding=1) + F.conv3d(double_size(x), over_x, padding=1)
+        for layer in rest:
+            joined = layer(joined)
+        return joined
+
+
+def double_size(x: Tensor) -> Tensor:
+    """Trilinear x2 with corners kept, as matrix products: on a CPU several times faster than ``interpolate``.
+
+    Args:
+        x: (N, C, D, H, W), fastest in channels-last layout.
+
+    Returns:
+        (N, C, 2 D, 2 H, 2 W), channels last.
+    """
+    n, c, *shape = x.shape
+    x = x.permute(0, 2, 3, 4, 1)
+    for axis in (2, 1, 0):  # the last first: the largest product is then one large matrix product
+        size = shape[axis]
+        before = n * math.prod(shape[:axis])
+        after = c * math.prod(shape[axis + 1 :])
+        x = _doubling(size, x.dtype) @ x.reshape(before, size, after)
+        shape[axis] = 2 * size
+    return x.reshape(n, *shape, c).permute(0, 4, 1, 2, 3)
+
+
+@lru_cache(maxsize=64)
+def _doubling(size: int, dtype: torch.dtype) -> Tensor:
+    """(2 size, size) matrix of linear interpolation with corners kept."""
+    unit = torch.eye(size)[None]
+    return F.interpolate(unit, size=2 * size, mode="linear", align_corners=True)[0].T.contiguous().to(dtype)
 
 
 class UNet(nn.Module):

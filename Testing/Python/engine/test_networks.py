@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from brbs.networks import RegistrationNet, SegmentationNet, UNet, crop_margins, pad_to_multiple
+from brbs.networks import RegistrationNet, SegmentationNet, UNet, Up, crop_margins, double_size, pad_to_multiple
 
 CHANNELS = (4, 8, 8, 8, 4)
 
@@ -71,3 +71,12 @@ def test_normalisation_works_on_groups_of_four_channels() -> None:
 def test_an_even_number_of_widths_is_refused(channels: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="odd number"):
         UNet(1, channels)
+
+
+def test_a_level_up_is_upsampling_joining_and_convolving() -> None:
+    torch.manual_seed(0)
+    level = Up(12, 8).double()
+    x, skip = torch.rand(2, 8, 3, 4, 5, dtype=torch.float64), torch.rand(2, 4, 6, 8, 10, dtype=torch.float64)
+    doubled = torch.nn.functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+    assert torch.allclose(double_size(x), doubled, atol=1e-6)
+    assert torch.allclose(level(x, skip), level.conv(torch.cat([skip, doubled], dim=1)), atol=1e-5)
