@@ -1,7 +1,8 @@
 """The training step written down straightforwardly: what the fast step is measured against.
 
 Every formula of the paper as it reads: dense 9x9x9 convolutions for LNCC, the sampling grid rebuilt for every warp, one
-network pass after the other, float32, the default memory layout. The networks are the engine's own.
+network pass after the other, float32, the default memory layout. The networks are the engine's own, each level up as
+the release writes it (:func:`go_up`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def go_up(self, x: Tensor, skip: Tensor) -> Tensor:
+    """``forward`` of a level up of the U-Net."""
+    x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+    return self.conv(torch.cat([skip, x], dim=1))
 
 
 def warp(volume: Tensor, flow: Tensor) -> Tensor:
