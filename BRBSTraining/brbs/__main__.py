@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="brbs", description="Few-shot segmentation taught by registration.")
     top.add_argument("--version", action="version", version=f"brbs {__version__}")
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo):
+    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo, _add_check):
         add(subparsers)
     return top
 
@@ -126,6 +126,12 @@ def _add_demo(subparsers) -> None:
     command = _command(subparsers, "demo", commands.demo, "show the whole way on made-up scans, in about 5 minutes")
     command.add_argument("--output", required=True, metavar="DIR")
     _add_device(command)
+
+
+def _add_check(subparsers) -> None:
+    about = "look at every scan and label map of a study; what is found goes to checks.jsonl in its folder"
+    command = _command(subparsers, "check", commands.check, about)
+    command.add_argument("--study", required=True, metavar="DIR")
 
 
 def main(arguments: list[str] | None = None) -> int:

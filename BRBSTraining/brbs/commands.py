@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from .checks import check_study
 from .errors import InputError
 from .files import read_json
 from .job import EVENTS_FILE, JOB_FILE, JobReader, JobWriter
@@ -330,3 +331,13 @@ def demo(arguments: argparse.Namespace) -> None:
     from .demo import run_demo
 
     run_demo(Path(arguments.output), arguments.device)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Looks at what is new or has changed in a study and tells of every scan or label map that deserves attention."""
+    with tqdm(total=100, bar_format=READING_BAR, disable=None, leave=False) as bar, logging_redirect_tqdm():
+        items = check_study(arguments.study, lambda done, what: _show(bar, done, what))
+    for item in items:
+        if item.message:
+            log.warning("%s: %s", item.status, item.message)
+    log.info("%d of %d can be used", sum(item.usable for item in items), len(items))

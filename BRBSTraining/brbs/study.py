@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from .errors import InputError
 from .files import read_json, write_json
@@ -177,9 +178,7 @@ class Study:
         """
         folder = Path(folder)
         description = read_json(folder / "dataset.json")
-        channels = description.get("channel_names", description.get("modality", {}))
-        if len(channels) > 1:
-            raise InputError(f"{folder / 'dataset.json'}: has {len(channels)} channels a case; only one can be used")
+        refuse_channels(description, folder / "dataset.json")
         labels = list_images(folder / "labelsTr")
         images = _without_channel(list_images(folder / "imagesTr"), labels)
         with_labels = [image for name, image in images.items() if name in by_name(labels)]
@@ -272,6 +271,17 @@ def _pair(images: Sequence[Path], labels: Sequence[Path], names: Mapping[str, Pa
     return [Atlas(image, named_labels[name]) for name, image in named_images.items()]
 
 
+def refuse_channels(description: Mapping[str, Any], path: Path) -> None:
+    """Refuses a data set with several channels a case; ``description`` is the content of its ``path``, dataset.json.
+
+    Raises:
+        InputError: as said.
+    """
+    channels = description.get("channel_names", description.get("modality", {}))
+    if len(channels) > 1:
+        raise InputError(f"{path}: has {len(channels)} channels a case; only one can be used")
+
+
 def _without_channel(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Path]:
     """Images by case name: nnU-Net's ``_0000`` is taken off unless a label map has it, too."""
     cases = by_name(labels)
@@ -285,7 +295,7 @@ def _without_channel(images: Sequence[Path], labels: Sequence[Path]) -> dict[str
 
 def _schema_of(atlases: Sequence[Atlas]) -> LabelSchema:
     """The structures found in the atlases' label maps, merged by value; differences are reported in the log."""
-    schemas = {atlas.labels: _schema_of_label_map(atlas.labels) for atlas in atlases}
+    schemas = {atlas.labels: found_structures(read_label_map(atlas.labels), atlas.labels) for atlas in atlases}
     named = [LabelSchema(tuple(label for label in own.labels if not _is_default(label))) for own in schemas.values()]
     schema = reduce(LabelSchema.merge, [*named, *schemas.values()])
     for path, own in schemas.items():
@@ -296,8 +306,17 @@ def _schema_of(atlases: Sequence[Atlas]) -> LabelSchema:
     return with_dataset_names(schema, atlases[0].labels.parent)
 
 
-def _schema_of_label_map(path: Path) -> LabelSchema:
-    present = label_values(read_label_map(path))
+def found_structures(labels: sitk.Image, path: Path) -> LabelSchema:
+    """The structures that have voxels in a label map, with the names, colours and terminology of its file.
+
+    Args:
+        labels: the label map as read from ``path``.
+        path: its file.
+
+    Raises:
+        InputError: more values than structures can be trained together; a damaged file.
+    """
+    present = label_values(labels)
     if len(present) > MOST_LABELS:
         raise InputError(f"{path}: has {len(present)} different values, more than {MOST_LABELS}; is it a label map?")
     described = [Label(*meta) for meta in read_label_schema(path) or () if meta[0] in present]
@@ -307,18 +326,35 @@ def _schema_of_label_map(path: Path) -> LabelSchema:
 def _compare_names(schemas: Mapping[Path, LabelSchema], schema: LabelSchema) -> None:
     """Refuses atlases whose segments have the same names under swapped values; reports other differences."""
     names = {label.value: label.name for label in schema.labels}
-    values = {name.casefold(): value for value, name in names.items()}
     for path, own in schemas.items():
+        refuse_swapped(path, own, schema)
         for label in own.labels:
             known = names[label.value]
-            if _is_default(label) or label.name.casefold() == known.casefold():
-                continue
-            if label.name.casefold() in values:
-                raise InputError(
-                    f"{path}: label {label.value} is '{label.name}' here, but in other atlases '{known}', and "
-                    f"'{label.name}' is {values[label.name.casefold()]}; give each structure one value in all atlases"
-                )
-            log.warning("%s: label %d is '%s' here, '%s' is kept", path, label.value, label.name, known)
+            if not _is_default(label) and label.name.casefold() != known.casefold():
+                log.warning("%s: label %d is '%s' here, '%s' is kept", path, label.value, label.name, known)
+
+
+def refuse_swapped(path: Path, own: LabelSchema, schema: LabelSchema) -> None:
+    """Refuses a label map in which a name belongs to another value than in the study.
+
+    Args:
+        path: the label map.
+        own: its structures.
+        schema: the structures of the study; those that it lacks are not looked at.
+
+    Raises:
+        InputError: a name under another value than in ``schema``.
+    """
+    names = {label.value: label.name for label in schema.labels}
+    values = {name.casefold(): value for value, name in names.items()}
+    for label in own.labels:
+        known, name = names.get(label.value), label.name.casefold()
+        if known is None or _is_default(label) or name == known.casefold() or name not in values:
+            continue
+        raise InputError(
+            f"{path}: label {label.value} is '{label.name}' here, but in other atlases '{known}', and "
+            f"'{label.name}' is {values[name]}; give each structure one value in all atlases"
+        )
 
 
 def _is_default(label: Label) -> bool:
