@@ -19,8 +19,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="brbs", description="Few-shot segmentation taught by registration.")
     top.add_argument("--version", action="version", version=f"brbs {__version__}")
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo, _add_check):
+    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo):
         add(subparsers)
+    _add_check(subparsers)
+    _add_devices(subparsers)
     return top
 
 
@@ -132,6 +134,10 @@ def _add_check(subparsers) -> None:
     about = "look at every scan and label map of a study; what is found goes to checks.jsonl in its folder"
     command = _command(subparsers, "check", commands.check, about)
     command.add_argument("--study", required=True, metavar="DIR")
+
+
+def _add_devices(subparsers) -> None:
+    _command(subparsers, "devices", commands.devices, "tell packages, devices and their speed as one JSON object")
 
 
 def main(arguments: list[str] | None = None) -> int:

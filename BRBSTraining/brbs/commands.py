@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from . import device_report
 from .checks import check_study
 from .errors import InputError
 from .files import read_json
@@ -341,3 +342,8 @@ def check(arguments: argparse.Namespace) -> None:
         if item.message:
             log.warning("%s: %s", item.status, item.message)
     log.info("%d of %d can be used", sum(item.usable for item in items), len(items))
+
+
+def devices(_: argparse.Namespace) -> None:
+    """Prints what this Python offers to the engine, as ``python -m brbs.device_report`` does where packages lack."""
+    device_report.main()

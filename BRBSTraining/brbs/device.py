@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from .errors import InputError
+from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
 
 BYTES_PER_VOXEL = 9000  # peak of a training step, float32, 16 channels at full resolution, 4 volumes in flight
-SMALLEST_BUDGET, LARGEST_BUDGET = 32**3, 160**3
-CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
 
 
 def available_devices() -> list[str]:

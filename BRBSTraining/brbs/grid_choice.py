@@ -16,6 +16,9 @@ from .settings import Settings
 
 log = logging.getLogger("brbs")
 
+SMALLEST_BUDGET, LARGEST_BUDGET = 32**3, 160**3  # voxels of a working grid
+CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
+
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
 
 
@@ -42,7 +45,7 @@ def choose_grid(
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
     grid = WorkingGrid(
-        *_fit(extent, spacing, voxel_budget, multiple),
+        *fit_grid(extent, spacing, voxel_budget, multiple),
         alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
         intensity=settings.intensity,
         percentiles=tuple(settings.percentiles),
@@ -50,7 +53,7 @@ def choose_grid(
     )
     if settings.region == "labels":
         low, high = _label_bounds(grid, atlases, settings.region_margin)
-        size, fitted = _fit(high - low, spacing, voxel_budget, multiple)
+        size, fitted = fit_grid(high - low, spacing, voxel_budget, multiple)
         offset = tuple(float(value) for value in (low + high) / 2)
         grid = replace(grid, size=size, spacing=fitted, offset=offset, region="labels")
     if not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING):
@@ -69,8 +72,8 @@ def _times(values: Iterable[float], style: str) -> str:
     return " x ".join(style % value for value in values)
 
 
-def _fit(
-    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int, multiple: int
+def fit_grid(
+    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int, multiple: int = 8
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Size and spacing that cover `extent` (mm) within the budget.
 

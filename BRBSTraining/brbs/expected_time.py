@@ -1,0 +1,80 @@
+"""How long a training will take, estimated from the measured speed of a device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .checks import CheckedItem
+from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, fit_grid
+from .settings import Settings
+
+_PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
+
+
+def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, settings: Settings) -> float:
+    """Duration of a training in seconds, without reading the scans; good to a third or so.
+
+    The time of a step is taken to grow with the number of voxels; widths of the networks other than the default ones
+    are not reckoned with.
+
+    Args:
+        report_device: a device of :func:`brbs.device_report.report` that has "seconds_per_step".
+        voxels: of the working grid, see :func:`working_voxels`.
+        steps: of the training.
+        settings: the shares of the phases and what a step computes.
+    """
+    measured, default = report_device["seconds_per_step"], Settings()
+    registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
+    segmentation = measured["together"] - measured["registration"]
+    segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)
+    together_share = 1 - settings.segmentation_share - settings.registration_share
+    seconds_per_step = (
+        settings.segmentation_share * measured["warm-up"]
+        + settings.registration_share * registration
+        + together_share * (segmentation + registration / settings.registration_interval)
+    )
+    return steps * seconds_per_step * voxels / measured["volume"]
+
+
+def _segmentation_passes(settings: Settings) -> float:
+    """Volumes that pass a network in one step of the segmentation network beside the other.
+
+    A volume that is learned from counts three times, as its way back takes about twice as long as its way forth.
+    """
+    learned = 3 if settings.augmentation == "full" else 2  # generated samples and the mixture
+    targets = 2 if settings.averaging else 2 * 3 + 2  # without average: learned from, too, and labelled at every draw
+    displacement = 2 / settings.registration_scale**3
+    return 3 * learned + targets + displacement
+
+
+def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) -> int:
+    """Voxels of the working grid that a training will choose, memory permitting.
+
+    Around labels only (``settings.region``) the grid will be smaller than this.
+
+    Args:
+        items: of the study; its usable atlases count.
+        settings: spacing.
+        cpu: whether it will be trained on a CPU.
+
+    Returns:
+        The number of voxels; the most there may be, as long as no atlas is known.
+    """
+    atlases = [item for item in items if item.role == "atlas" and item.usable]
+    budget = CPU_BUDGET if cpu else LARGEST_BUDGET
+    if not atlases:
+        return budget
+    spacing = settings.spacing or np.median([_patient_spacing(atlas) for atlas in atlases], axis=0)
+    extent = np.max([atlas.extent for atlas in atlases], axis=0)
+    return math.prod(fit_grid(extent, spacing, budget)[0])
+
+
+def _patient_spacing(item: CheckedItem) -> list[float]:
+    """Spacing along the patient's axes (left, back, head), mm."""
+    return [
+        next(step for step, letter in zip(item.spacing, item.orientation) if letter in axis) for axis in _PATIENT_AXES
+    ]

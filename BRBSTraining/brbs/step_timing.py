@@ -1,0 +1,59 @@
+"""How long a training step takes on a device, measured with real steps on made-up scans."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+
+from .data import TrainingData
+from .device import keep_freed_memory, voxel_budget
+from .learner import Learner
+from .settings import Settings
+from .trainer import default_channels
+
+#: Where in the training each measured phase lies; both networks learn in every step of the last.
+PROGRESS = {"warm-up": 0.0, "registration": 0.45, "together": 0.95}
+CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
+
+_TIMED_STEPS = 2
+
+
+def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str, float]:
+    """Seconds of a step in each phase, with default widths and settings.
+
+    Args:
+        device: where to compute.
+        edge: voxels of the cubic volumes; none: as suits the device.
+
+    Returns:
+        "volume" (voxels), "warm-up" (the segmentation network alone), "registration" (the registration network alone)
+        and "together" (a step of both networks).
+
+    Raises:
+        RuntimeError: the device cannot compute a step or has too little memory.
+    """
+    if edge is None:
+        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device) >= GPU_EDGE**3 else CPU_EDGE
+    keep_freed_memory()
+    settings = replace(Settings(), segmentation_share=0.4, registration_share=0.1, registration_interval=1)
+    learner = Learner(_made_up_data(edge, device), settings, default_channels((edge, edge, edge)))
+    return {"volume": edge**3, **{name: _fastest(learner, progress) for name, progress in PROGRESS.items()}}
+
+
+def _made_up_data(edge: int, device: torch.device) -> TrainingData:
+    generator = torch.Generator().manual_seed(0)
+    scans = torch.rand((3, edge, edge, edge), generator=generator)
+    return TrainingData(scans[:1], scans[:1] > 0.5, scans[1:], class_count=2, spacing=(1, 1, 1), device=device)
+
+
+def _fastest(learner: Learner, progress: float) -> float:
+    """Seconds of the fastest of a few steps after one that warms the device up."""
+    seconds = []
+    for _ in range(1 + _TIMED_STEPS):
+        start = time.perf_counter()
+        losses = learner.step(progress)
+        sum(losses.values()).item()  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
