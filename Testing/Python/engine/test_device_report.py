@@ -1,0 +1,146 @@
+"""The report of packages and devices: complete, and given also where packages are missing or broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_study import run
+
+from brbs import __version__, device_report, step_timing
+from brbs.device_report import PACKAGES, report
+
+ROOT = Path(__file__).parents[3]
+ENGINE = ROOT / "BRBSTraining"
+SPEED = {"volume": 4096, "warm-up": 0.1, "registration": 0.05, "together": 0.3}
+
+
+@pytest.fixture
+def two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graphics card and the CPU, of known speed."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Fast Card")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * 2**30, 8 * 2**30))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(step_timing, "seconds_per_step", lambda _: SPEED)
+
+
+def child_report(folder: Path, hidden: tuple[str, ...], broken: dict[str, str]) -> dict:
+    """The report of a child process for which packages are hidden, or fail with the given line on import."""
+    for name in PACKAGES:
+        (folder / name).mkdir(parents=True)
+        failure = f"raise OSError({broken[name]!r})" if name in broken else "print('a word of greeting')"
+        (folder / name / "__init__.py").write_text(f"__version__ = '1.2.3'\n{failure}\n", encoding="utf-8")
+    program = (
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({hidden!r})); "
+        "runpy.run_module('brbs.device_report', run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ENGINE)])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_packages_are_those_that_the_installation_brings() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    dependencies = re.search(r"^dependencies = \[(.*?)\]", text, re.MULTILINE | re.DOTALL)[1]
+    assert sorted(PACKAGES) == sorted(re.findall(r'"(\w+)', dependencies))
+
+
+def test_report_of_a_complete_python(two_devices) -> None:
+    found = report()
+    card, cpu = found.pop("devices")
+    assert found == {
+        "brbs": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "torch": torch.__version__,
+        "missing": [],
+        "broken": {},
+    }
+    assert card == {
+        "name": "cuda:0",
+        "label": "Fast Card",
+        "memory": 8 * 2**30,
+        "free": 3 * 2**30,
+        "seconds_per_step": SPEED,
+    }
+    assert cpu["name"] == "cpu" and cpu["label"].startswith("CPU") and cpu["seconds_per_step"] == SPEED
+    assert cpu["memory"] is None or cpu["memory"] >= cpu["free"] > 2**24
+
+
+def test_a_device_that_fails_is_told_and_the_others_are_timed(two_devices, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> dict:
+        if device.type == "cuda":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate much")
+        return SPEED
+
+    monkeypatch.setattr(step_timing, "seconds_per_step", fail)
+    card, cpu = report()["devices"]
+    assert card["error"] == "CUDA out of memory." and "seconds_per_step" not in card and "error" not in cpu
+
+
+def test_a_driver_that_fails_leaves_the_name(two_devices, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    card = report()["devices"][0]
+    assert card == {"name": "cuda:0", "label": "cuda:0", "memory": None, "free": None, "error": "no driver"}
+
+
+def test_a_python_without_packages_says_which(tmp_path: Path) -> None:
+    found = child_report(tmp_path, PACKAGES, {})
+    assert found["missing"] == list(PACKAGES) and found["broken"] == {} and found["torch"] is None
+    (cpu,) = found["devices"]
+    assert cpu["name"] == "cpu" and "torch" in cpu["error"] and "seconds_per_step" not in cpu
+
+
+def test_packages_that_fail_on_import_are_broken_not_missing(tmp_path: Path) -> None:
+    reasons = {"torch": "DLL load failed: fbgemm.dll", "SimpleITK": "libstdc++ is too old"}
+    found = child_report(tmp_path / "mit Ü", ("monai",), reasons)
+    assert found["broken"] == reasons and found["missing"] == ["monai"] and found["torch"] is None
+    assert found["devices"][0]["error"] == reasons["torch"]
+
+
+def test_what_a_package_needs_itself_is_no_package_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy.py").write_text("import a_package_that_nobody_has")
+    monkeypatch.syspath_prepend(tmp_path)
+    missing, broken = device_report._look_for(("needy", "also_nowhere"))
+    assert missing == ["also_nowhere"] and broken == {"needy": "No module named 'a_package_that_nobody_has'"}
+
+
+def test_command_prints_one_object(two_devices, capsys: pytest.CaptureFixture) -> None:
+    assert run(["devices"]) == 0
+    assert [device["name"] for device in json.loads(capsys.readouterr().out)["devices"]] == ["cuda:0", "cpu"]
+
+
+def test_steps_of_every_phase_are_timed() -> None:
+    found = step_timing.seconds_per_step(torch.device("cpu"), edge=16)
+    assert found.pop("volume") == 4096
+    assert set(found) == {"warm-up", "registration", "together"} and all(0 < value < 60 for value in found.values())
+    assert found["registration"] < found["together"]
+
+
+def test_volumes_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = []
+
+    class Stop(Exception):
+        pass
+
+    def made_up(edge: int, _: torch.device) -> None:
+        edges.append(edge)
+        raise Stop
+
+    monkeypatch.setattr(step_timing, "_made_up_data", made_up)
+    for name, budget in (("cpu", 96**3), ("cuda", 160**3), ("cuda", 40**3)):
+        monkeypatch.setattr(step_timing, "voxel_budget", lambda _, budget=budget: budget)
+        with pytest.raises(Stop):
+            step_timing.seconds_per_step(torch.device(name))
+    assert edges == [32, 64, 32]

@@ -1,0 +1,80 @@
+"""The expected duration of a training and the size of the grid it will work on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from tiny_study import SCHEMA, on_grid, subject
+
+from brbs.checks import CheckedItem, look_at
+from brbs.expected_time import expected_seconds, working_voxels
+from brbs.grid_choice import choose_grid
+from brbs.settings import PAPER, Settings
+from brbs.volumes import write_image, write_label_map
+
+DEVICE = {"seconds_per_step": {"volume": 1000, "warm-up": 2.0, "registration": 1.0, "together": 11.0}}
+SETTINGS = Settings(
+    segmentation_share=0.5, registration_share=0.2, registration_interval=2, registration_scale=2, augmentation="full"
+)
+
+
+def seconds(voxels: int = 1000, steps: int = 100, **changes) -> float:
+    return expected_seconds(DEVICE, voxels, steps, replace(SETTINGS, **changes))
+
+
+def test_phases_count_by_their_shares() -> None:
+    assert seconds() == pytest.approx(50 * 2 + 20 * 1 + 30 * (10 + 0.5))
+    assert seconds(segmentation_share=1.0, registration_share=0.0) == pytest.approx(200)
+    assert seconds(segmentation_share=0.0, registration_share=1.0) == pytest.approx(100)
+    assert seconds(segmentation_share=0.0, registration_share=0.0, registration_interval=1) == pytest.approx(1100)
+
+
+def test_time_grows_with_steps_and_voxels() -> None:
+    assert seconds(voxels=3000) == pytest.approx(3 * seconds())
+    assert seconds(steps=700) == pytest.approx(7 * seconds())
+
+
+def test_what_a_step_computes_counts() -> None:
+    alone = {"segmentation_share": 0.0, "registration_share": 1.0}
+    assert seconds(**alone, registration_scale=1) == pytest.approx(8 * seconds(**alone))
+    together = {"segmentation_share": 0.0, "registration_share": 0.0}
+    assert seconds(**together, augmentation="published") < seconds(**together) < seconds(**together, averaging=0.0)
+    default = expected_seconds(DEVICE, 1000, 100, replace(Settings(), **together))
+    assert expected_seconds(DEVICE, 1000, 100, PAPER) > 1.3 * default  # measured on a CPU: 1.6 to 1.9
+
+
+def checked(folder: Path, name: str, orientation: str, spacing: tuple[float, ...]) -> CheckedItem:
+    """A checked atlas of 16 x 20 x 16 voxels along the patient's axes, stored in another orientation."""
+    image, labels = (sitk.DICOMOrient(on_grid(array, spacing), orientation) for array in subject(3))
+    write_image(image, folder / f"{name}.nii.gz")
+    write_label_map(labels, folder / f"{name}.seg.nrrd", SCHEMA.meta)
+    return look_at(CheckedItem("atlas", folder / f"{name}.nii.gz", folder / f"{name}.seg.nrrd", "unchecked"))
+
+
+@pytest.mark.parametrize("spacing", [None, (0.5, 1.0, 1.5), (0.05, 0.05, 0.05)])
+def test_voxels_are_those_of_the_grid_that_will_be_chosen(tmp_path: Path, spacing: tuple | None) -> None:
+    items = [
+        checked(tmp_path, "a", "LPS", (1.0, 1.5, 2.0)),
+        checked(tmp_path, "b", "SRA", (1.1, 1.4, 4.0)),
+        checked(tmp_path, "c", "AIL", (0.9, 1.4, 3.0)),
+    ]
+    pairs = [(sitk.ReadImage(str(item.image)), sitk.ReadImage(str(item.labels))) for item in items]
+    settings = Settings(spacing=spacing, alignment="none")
+    for cpu, budget in ((True, 96**3), (False, 160**3)):
+        size = choose_grid(pairs, [], settings, budget).size
+        assert working_voxels(items, settings, cpu) == size[0] * size[1] * size[2] <= budget
+
+
+def test_only_usable_atlases_count(tmp_path: Path) -> None:
+    atlas = checked(tmp_path, "a", "LPS", (1.0, 1.5, 2.0))
+    others = [
+        CheckedItem("atlas", tmp_path / "gone.nrrd", tmp_path / "gone.seg.nrrd", "missing"),
+        replace(atlas, role="unlabeled", extent=(500.0, 500.0, 500.0)),
+        replace(atlas, status="geometry", extent=(500.0, 500.0, 500.0)),
+    ]
+    assert working_voxels([atlas, *others], Settings(), cpu=True) == working_voxels([atlas], Settings(), cpu=True)
+    assert working_voxels(others, Settings(), cpu=True) == 96**3  # nothing known yet: the most
+    assert working_voxels([], Settings(), cpu=False) == 160**3
