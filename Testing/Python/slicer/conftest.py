@@ -1,23 +1,12 @@
-"""A fresh scene a test; without slicer-core these tests are skipped."""
+"""Scenes and logic; without slicer-core and PyQt5 these tests are skipped."""
 
-import pytest
-from standin.core import missing
+from standin.fixtures import application, scene  # noqa: F401
 from standin.skipping import moduleOrSkip
 
-# reading names needs no scene
-WITHOUT_SCENE = {"test_api.py", "test_api_check.py"}
+# reading names needs neither
+STATIC = {"test_api.py", "test_api_check.py"}
 
 
 def pytest_pycollect_makemodule(module_path, parent):
-    """Skips the test files where there is no slicer-core."""
-    return moduleOrSkip(module_path, parent, "" if module_path.name in WITHOUT_SCENE else missing())
-
-
-@pytest.fixture
-def scene():
-    """A fresh `slicer.mrmlScene` with working `slicer.modules`; cleared afterwards."""
-    from standin.scene import installScene
-
-    scene = installScene()
-    yield scene
-    scene.Clear(0)
+    """Skips a test file where the stand-ins cannot be put in place."""
+    return None if module_path.name in STATIC else moduleOrSkip(module_path, parent)

@@ -1,19 +1,11 @@
-"""The `slicer` package of slicer-core, or the reason why it is not there."""
+"""The `slicer` package of slicer-core."""
 
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 _TESTS = Path(__file__).resolve().parent.parent
-
-
-def missing() -> str:
-    """Returns why scenes cannot be tested here, or "" when they can."""
-    try:
-        importSlicer()
-    except ImportError as error:
-        return f"needs slicer-core (pip install 'brbs[slicer]'): {error}"
-    return ""
 
 
 def importSlicer():
@@ -23,10 +15,18 @@ def importSlicer():
         ImportError: slicer-core is not installed, or a system library that it needs is missing.
     """
     with _withoutTestFolders():
-        import slicer_core  # noqa: F401  (without it, `slicer` would be an empty namespace package)
-
         import slicer.util
+        import slicer_core  # noqa: F401  (without it, `slicer` would be an empty namespace package)
+    if "slicer.i18n" not in sys.modules:
+        sys.modules["slicer.i18n"] = slicer.i18n = _translation()
     return slicer
+
+
+def _translation() -> ModuleType:
+    i18n = ModuleType("slicer.i18n")
+    i18n.tr = lambda text: text
+    i18n.translate = lambda context, text: text
+    return i18n
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""The scene of the application and its module logics: `slicer.mrmlScene`, `slicer.modules`, `slicer.i18n`."""
+"""The scene of the application and its module logics: `slicer.mrmlScene`, `slicer.modules`."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -49,16 +50,14 @@ def installScene():
     """
     scene = slicer.vtkMRMLScene()
     applicationLogic = slicer.vtkSlicerApplicationLogic()
-    # where the colour logic looks for colour files; slicer-core has none, which it warns of
-    applicationLogic.SetHomeDirectory(str(Path(slicer.__file__).parent))
-    applicationLogic.SetShareDirectory(".")
     applicationLogic.SetMRMLScene(scene)
     modules = ModuleType("slicer.modules")
     for name, className in LOGICS.items():
         logic = getattr(slicer, className)()
         logic.SetMRMLApplicationLogic(applicationLogic)
         if name not in _WITHOUT_SCENE:
-            logic.SetMRMLScene(scene)
+            with _quiet():  # no complaints about the application's colour files, which slicer-core lacks
+                logic.SetMRMLScene(scene)
         applicationLogic.SetModuleLogic(name, logic)
         setattr(modules, name.lower(), Module(name, logic))
     applicationLogic.SetColorLogic(modules.colors.logic())
@@ -66,9 +65,18 @@ def installScene():
     slicer.mrmlScene = scene
     slicer.modules = modules
     slicer._applicationLogic = applicationLogic
-    _installTranslation()
+    sys.modules["slicer.modules"] = modules
     _installFiles()
     return scene
+
+
+@contextmanager
+def _quiet():
+    slicer.vtkMRMLScene.GlobalWarningDisplayOff()
+    try:
+        yield
+    finally:
+        slicer.vtkMRMLScene.GlobalWarningDisplayOn()
 
 
 def _addViewNodes(scene):
@@ -80,15 +88,6 @@ def _addViewNodes(scene):
         composite.SetSingletonTag(name)
         composite.SetLayoutName(name)
         scene.AddNode(composite)
-
-
-def _installTranslation():
-    i18n = ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text
-    i18n.translate = lambda context, text: text
-    slicer.i18n = i18n
-    sys.modules["slicer.i18n"] = i18n
-    sys.modules["slicer.modules"] = slicer.modules
 
 
 def _installFiles():

@@ -13,10 +13,28 @@ class SkippedModule(pytest.Module):
         pytest.skip(self.reason)
 
 
-def moduleOrSkip(modulePath, parent, reason: str):
-    """Returns the skipped file when there is a reason, otherwise None: pytest then collects it as always."""
+def moduleOrSkip(modulePath, parent):
+    """Puts the stand-ins in place, so that the file may import ``slicer``, ``qt`` and ``ctk``.
+
+    Returns:
+        The skipped file where they cannot be; otherwise None: pytest then collects it as always.
+    """
+    reason = _install()
     if not reason:
         return None
     module = SkippedModule.from_parent(parent, path=modulePath)
     module.reason = reason
     return module
+
+
+def _install() -> str:
+    try:
+        from standin.scene import installScene, slicer
+        from standin.widgets import installWidgets
+
+        if not hasattr(slicer, "mrmlScene"):
+            installScene()
+        installWidgets()
+    except ImportError as error:
+        return f"needs slicer-core and PyQt5 with Qt's system libraries (pip install 'brbs[slicer]'): {error}"
+    return ""

@@ -1,0 +1,108 @@
+"""``slicer.ScriptedLoadableModule``: the base classes of scripted modules."""
+
+import sys
+import unittest
+from pathlib import Path
+from types import ModuleType
+
+import qt
+
+from standin.scene import slicer
+
+
+class ScriptedLoadableModule:
+    """What the application shows of a module."""
+
+    def __init__(self, parent) -> None:
+        self.parent = parent
+        self.moduleName = type(self).__name__
+
+    def resourcePath(self, filename: str) -> str:
+        """Returns the path of a file of the module's folder ``Resources``."""
+        return _resource(self, filename)
+
+
+class ScriptedLoadableModuleWidget:
+    """A module's panel. Without a parent, a top-level one is made, set up and shown."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.developerMode = False
+        self.parent = parent or _topLevel()
+        self.layout = self.parent.layout()
+        if parent is None:
+            self.setup()
+            self.parent.show()
+
+    def resourcePath(self, filename: str) -> str:
+        """Returns the path of a file of the module's folder ``Resources``."""
+        return _resource(self, filename)
+
+    def setup(self) -> None:
+        """Builds the panel; Slicer puts developers' buttons there."""
+
+    def cleanup(self) -> None:
+        """Called before the panel goes."""
+
+
+class ScriptedLoadableModuleLogic:
+    """What a module does."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+    def getParameterNode(self):
+        """Returns the module's parameter node of the scene; makes one where there is none."""
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            return slicer.mrmlScene.AddNode(self.createParameterNode())
+        node.SetAttribute("ModuleName", self.moduleName)  # closing the scene takes it away
+        return node
+
+    def createParameterNode(self):
+        """Returns a new parameter node that is not yet in the scene."""
+        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+        node.UnRegister(None)
+        node.SetSingletonTag(self.moduleName)
+        node.SetAttribute("ModuleName", self.moduleName)
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+        return node
+
+
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    """A module's self-test."""
+
+    messageDelay = 0
+
+    def delayDisplay(self, message: str, requestedDelay=None, msec=None) -> None:
+        """Slicer shows the message for a while."""
+
+    def runTest(self) -> None:
+        """To be overridden."""
+
+
+def install() -> None:
+    """Makes it ``slicer.ScriptedLoadableModule``, whose names are also in `slicer`'s module of that name."""
+    module = ModuleType("slicer.ScriptedLoadableModule")
+    for part in (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    ):
+        setattr(module, part.__name__, part)
+    slicer.ScriptedLoadableModule = sys.modules[module.__name__] = module
+
+
+def _resource(part, filename: str) -> str:
+    return str(Path(sys.modules[type(part).__module__].__file__).resolve().parent / "Resources" / filename)
+
+
+def _topLevel():
+    parent = slicer.qMRMLWidget()
+    parent.setLayout(qt.QVBoxLayout())
+    parent.setMRMLScene(slicer.mrmlScene)
+    return parent
