@@ -89,5 +89,6 @@ def _state(node):
         return node.GetTransformNodeID(), node.GetModifiedSinceRead(), node.GetImageData().GetMTime()
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
-        return node.GetTransformNodeID(), node.GetModifiedSinceRead(), segmentation.GetContainedRepresentationNames()
+        names = [name for name in ("Binary labelmap", "Closed surface") if segmentation.ContainsRepresentation(name)]
+        return node.GetTransformNodeID(), node.GetModifiedSinceRead(), segmentation.GetMTime(), names
     return None
