@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from . import __version__, commands
 from .errors import InputError
-from .settings import PRESETS, Settings
+from .settings import DEFAULT_PRESET, PRESETS, Settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,11 +46,12 @@ def _add_train(subparsers) -> None:
     command.add_argument("--validation-images", metavar="DIR", help="annotated scans that are never trained on")
     command.add_argument("--validation-labels", metavar="DIR")
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
-    command.add_argument("--minutes", type=float, help=f"training time (default: {commands.DEFAULT_MINUTES:g})")
-    command.add_argument("--steps", type=int, help="number of steps instead of minutes")
+    lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
+    command.add_argument("--minutes", type=float, help="training time; with --steps, what is used up first ends it")
+    command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
     command.add_argument("--overwrite", action="store_true", help="replace the model in --output")
-    preset = f"settings to start from (default: those of --study, else {commands.DEFAULT_PRESET})"
+    preset = f"settings and steps to start from (default: settings of --study, else {DEFAULT_PRESET})"
     command.add_argument("--preset", choices=PRESETS, help=preset)
     _add_device(command)
     _add_settings(command.add_argument_group("settings"))

@@ -22,8 +22,9 @@ from .checks import check_study
 from .errors import InputError
 from .files import read_json
 from .job import EVENTS_FILE, JOB_FILE, JobReader, JobWriter
+from .model_description import MODEL_FILE
 from .preparation import Prepared, prepare
-from .settings import PRESETS, Settings
+from .settings import DEFAULT_PRESET, PRESETS, Settings
 from .study import LabelSchema, Study, pair_folders
 from .volumes import (
     bare_name,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("brbs")
 
-DEFAULT_MINUTES = 60.0
-DEFAULT_PRESET = "balanced"
 TRAINING_FOLDER = "training"
 PREPARED_FILE = "prepared.npz"
 READING_BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
@@ -128,9 +127,7 @@ def _made_folder(folder: Path) -> Iterator[Path]:
 
 
 def _budget(arguments: argparse.Namespace, folder: Path) -> dict[str, float | int | None]:
-    """Minutes or steps as given, else of the training to be resumed, else the default."""
-    if arguments.minutes is not None and arguments.steps is not None:
-        raise InputError("give either --minutes or --steps, not both")
+    """Minutes and steps as given, else of the training to be resumed, else the preset's steps."""
     for name, value in (("--minutes", arguments.minutes), ("--steps", arguments.steps)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} {value:g}: must be more than 0")
@@ -138,7 +135,7 @@ def _budget(arguments: argparse.Namespace, folder: Path) -> dict[str, float | in
         if arguments.resume:
             started = _started(folder)
             return {name: started[name] for name in ("minutes", "steps")}
-        return {"minutes": DEFAULT_MINUTES, "steps": None}
+        return {"minutes": None, "steps": PRESETS[arguments.preset or DEFAULT_PRESET].steps}
     return {"minutes": arguments.minutes, "steps": arguments.steps}
 
 
@@ -166,8 +163,6 @@ def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> Settings:
 
 def _check_model_folder(output: Path, resume: bool, overwrite: bool) -> None:
     """Refuses a folder that holds a model (without ``overwrite``), other people's files, or a training that runs."""
-    from .model import MODEL_FILE
-
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; give a folder for the model")
     if JobReader(output / TRAINING_FOLDER).state in ("running", "paused", "stopping"):
@@ -184,8 +179,6 @@ def _check_model_folder(output: Path, resume: bool, overwrite: bool) -> None:
 
 def _remove_model(output: Path) -> None:
     """Removes what an earlier training wrote, and nothing else; ``job.json`` is replaced when the new one starts."""
-    from .model import MODEL_FILE
-
     training = output / TRAINING_FOLDER
     for path in [output / MODEL_FILE, *output.glob("*.safetensors"), *training.glob("*.pt"), training / EVENTS_FILE]:
         path.unlink(missing_ok=True)
@@ -196,9 +189,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.dataset:
         if any(folders):
             raise InputError("--dataset brings its own folders; leave out --atlas-images, --atlas-labels, --unlabeled")
-        study = Study.from_dataset(arguments.dataset, _settings(arguments, PRESETS[DEFAULT_PRESET]))
+        study = Study.from_dataset(arguments.dataset, _settings(arguments, PRESETS[DEFAULT_PRESET].settings))
     elif all(folders):
-        study = Study.from_folders(*folders, _settings(arguments, PRESETS[DEFAULT_PRESET]))
+        study = Study.from_folders(*folders, _settings(arguments, PRESETS[DEFAULT_PRESET].settings))
     elif arguments.study and not any(folders):
         study = Study.load(arguments.study)
         study.settings = _settings(arguments, study.settings)
@@ -215,7 +208,7 @@ def _settings(arguments: argparse.Namespace, base: Settings) -> Settings:
     """The preset asked for, else ``base``, with the settings given one by one."""
     given = {item.name: getattr(arguments, item.name) for item in fields(Settings)}
     changed = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-    return replace(PRESETS[arguments.preset] if arguments.preset else base, **changed)
+    return replace(PRESETS[arguments.preset].settings if arguments.preset else base, **changed)
 
 
 def segment(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from .predictor import Predictor
 from .preparation import prepare
 from .propagation import Propagation
 from .report import evaluate_folders
-from .settings import PRESETS
+from .settings import BALANCED
 from .study import LabelSchema, Study
 from .synthetic import make_study
 from .trainer import Budget, Trainer
@@ -50,7 +50,7 @@ def run_demo(output: Path, device_name: str = "auto") -> dict[str, tuple[float, 
     log.info("making scans of 43 invented bodies")
     study_folder, model_folder = make_study(output / "study", size=SIZE), output / "model"
     study = Study.from_folders(
-        *(study_folder / part for part in ("atlases/images", "atlases/labels", "unlabeled/images")), PRESETS["balanced"]
+        *(study_folder / part for part in ("atlases/images", "atlases/labels", "unlabeled/images")), BALANCED
     )
     study.save(study_folder)
     prepared = prepare(study, voxel_budget(device))

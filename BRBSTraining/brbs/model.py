@@ -19,14 +19,12 @@ from torch import Tensor, nn
 
 from . import __version__
 from .errors import InputError
-from .files import read_json, replacing, write_json
+from .files import replacing, write_json
 from .grid import WorkingGrid
+from .model_description import FORMAT, MODEL_FILE, read_description
 from .networks import RegistrationNet, SegmentationNet
 from .settings import Settings
 from .study import LabelSchema
-
-FORMAT = 1
-MODEL_FILE = "model.json"
 
 
 @dataclass
@@ -140,18 +138,6 @@ class ModelBundle:
         if self.registration is None:
             raise InputError("this model has no registration network; train it with BRBS or import Reger weights too")
         return _with_weights(RegistrationNet(self.channels), self.registration)
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """``model.json`` of a bundle, checked for its format.
-
-    Raises:
-        InputError: no bundle there, unreadable, or a newer format.
-    """
-    path = Path(folder) / MODEL_FILE
-    if not path.is_file():
-        raise InputError(f"{folder}: no model here ({MODEL_FILE} is missing); give the folder that training wrote")
-    return read_json(path, newest_format=FORMAT)
 
 
 def versions() -> dict[str, str]:

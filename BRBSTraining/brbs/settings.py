@@ -157,4 +157,27 @@ PAPER = replace(
     cross_entropy_weight=0.0,
     augmentation="published",
 )
-PRESETS = {"balanced": BALANCED, "paper": PAPER}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A quality to choose.
+
+    Attributes:
+        settings: of the training.
+        steps: its length.
+        about: one sentence for people.
+    """
+
+    settings: Settings
+    steps: int
+    about: str
+
+
+PRESETS = {
+    "fast": Preset(BALANCED, 600, "A first impression: whether the scans suit and the structures can be learned."),
+    "balanced": Preset(BALANCED, 3000, "Good results in reasonable time, the right choice for most studies."),
+    "thorough": Preset(BALANCED, 12000, "Four times as long, for small or varied structures and many scans."),
+    "paper": Preset(PAPER, 40000, "Settings and length of the publication: 200 epochs of 200 steps, for comparisons."),
+}
+DEFAULT_PRESET = "balanced"

@@ -43,15 +43,16 @@ BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postf
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: minutes of training time (pauses not counted) or a number of steps."""
+    """How long to train: minutes of training time (pauses not counted), a number of steps, or what is used up first."""
 
     minutes: float | None = None
     steps: int | None = None
 
     def progress(self, seconds: float, step: int) -> float:
         """Share of the budget that is used, 0..1."""
-        share = step / self.steps if self.steps else seconds / 60 / self.minutes
-        return min(1.0, share)
+        by_time = seconds / 60 / self.minutes if self.minutes else 0.0
+        by_steps = step / self.steps if self.steps else 0.0
+        return min(1.0, max(by_time, by_steps))
 
 
 @dataclass
@@ -198,11 +199,7 @@ class Trainer:
     # ---- telling
 
     def _bar(self) -> tqdm:
-        total = self.budget.steps or max(1, round(self.budget.minutes * 60))
-        return tqdm(total=total, initial=self._done(total), bar_format=BAR_FORMAT, disable=None, dynamic_ncols=True)
-
-    def _done(self, total: int) -> int:
-        return min(self.step if self.budget.steps else round(self.seconds), total)
+        return tqdm(total=1.0, initial=self.progress, bar_format=BAR_FORMAT, disable=None, dynamic_ncols=True)
 
     def _report(self, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
         values = {name: float(value) for name, value in losses.items()}
@@ -211,7 +208,7 @@ class Trainer:
         current = phase(self.progress, self.settings)
         self.job.event("losses", step=self.step, seconds=round(self.seconds, 2), phase=current, **values)
         self.job.update(state="running", progress=self.progress, message=f"{PHASE_MESSAGES[current]}, step {self.step}")
-        bar.n = self._done(bar.total)
+        bar.n = self.progress
         bar.set_description_str(PHASE_MESSAGES[current], refresh=False)
         dice = {"dice": f"{self.metrics['mean']:.3f}"} if self.metrics else {}
         bar.set_postfix(step=self.step, **dice, refresh=False)
@@ -228,7 +225,7 @@ class Trainer:
     def _validation_due(self) -> bool:
         if self.progress >= 1:
             return False  # the end has its own
-        if self.budget.steps:
+        if self.budget.steps and not self.budget.minutes:
             return self.step % max(1, self.budget.steps // 10) == 0
         return self.seconds - self.validated_at > max(20.0, self.validation_seconds / VALIDATION_SHARE)
 

@@ -221,7 +221,6 @@ def test_a_full_disk_at_the_start_keeps_the_model_of_before(study: Path, model: 
         ["--atlas-images", "a"],
         ["--study", "none"],
         ["--dataset", "none"],
-        ["--minutes", "1", "--steps", "1"],
     ],
 )
 def test_a_training_without_what_it_needs_is_refused(arguments, tmp_path: Path, monkeypatch, capsys) -> None:

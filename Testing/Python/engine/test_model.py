@@ -13,7 +13,8 @@ from tiny_model import tiny_bundle
 
 from brbs.errors import InputError
 from brbs.grid import WorkingGrid
-from brbs.model import MODEL_FILE, ModelBundle
+from brbs.model import ModelBundle
+from brbs.model_description import MODEL_FILE
 from brbs.study import LabelSchema
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brbs.schedule import RAMP_STEPS, learning_rate, phase
-from brbs.settings import PAPER, PRESETS, Settings
+from brbs.settings import BALANCED, PAPER, Settings
 
 
 def test_phases_follow_each_other() -> None:
@@ -19,7 +19,7 @@ def test_paper_teaches_both_networks_from_the_first_step_at_one_rate() -> None:
     assert {learning_rate(progress, step, PAPER) for progress, step in ((0, 0), (0.5, 10), (1, 1000))} == {1e-4}
 
 
-@pytest.mark.parametrize("settings", [PRESETS["balanced"], Settings(segmentation_share=0.6, registration_share=0.4)])
+@pytest.mark.parametrize("settings", [BALANCED, Settings(segmentation_share=0.6, registration_share=0.4)])
 def test_learning_rate_rises_once_and_never_again(settings: Settings) -> None:
     ramp = [learning_rate(0.0, step, settings) for step in range(RAMP_STEPS + 1)]
     assert 0 < ramp[0] < ramp[20] < ramp[-1] == pytest.approx(settings.learning_rate)

@@ -189,6 +189,27 @@ def test_minutes_are_kept_also_over_a_stop(tmp_path: Path, monkeypatch) -> None:
     assert finished and second.step > first.step and 0.02 * 60 <= second.seconds < 0.02 * 60 + 2
 
 
+@pytest.mark.parametrize(
+    ("budget", "seconds", "step", "share"),
+    [
+        (Budget(minutes=2), 30, 999, 0.25),
+        (Budget(steps=40), 1e6, 10, 0.25),
+        (Budget(minutes=2, steps=40), 30, 30, 0.75),
+        (Budget(minutes=2, steps=40), 60, 10, 0.5),
+        (Budget(minutes=2, steps=40), 300, 10, 1.0),
+    ],
+)
+def test_the_part_of_the_budget_used_up_first_counts(budget: Budget, seconds: float, step: int, share: float) -> None:
+    assert budget.progress(seconds, step) == share
+
+
+def test_time_ends_a_training_whose_steps_are_not_used_up(tmp_path: Path) -> None:
+    trainer, finished = train(tmp_path, Budget(minutes=0.01, steps=100_000))
+    assert finished and 0 < trainer.step < 100_000 and trainer.seconds >= 0.6
+    trainer, finished = train(tmp_path / "steps", Budget(minutes=60, steps=2))
+    assert finished and trainer.step == 2
+
+
 def test_real_validation_chooses_the_best_weights(tmp_path: Path, monkeypatch) -> None:
     """The network is best after step 2: later ones are made to predict nothing."""
     plain = Learner.predict

@@ -1,0 +1,24 @@
+"""What a model bundle says of itself, readable without its tensors and without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .files import read_json
+
+FORMAT = 1
+MODEL_FILE = "model.json"
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """``model.json`` of a bundle, checked for its format.
+
+    Raises:
+        InputError: no bundle there, unreadable, or a newer format.
+    """
+    path = Path(folder) / MODEL_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: no model here ({MODEL_FILE} is missing); give the folder that training wrote")
+    return read_json(path, newest_format=FORMAT)
