@@ -1,17 +1,20 @@
 """A background job as a folder: written by the engine, read by whoever watches.
 
-``job.json`` holds the state, ``events.jsonl`` one JSON object a line, ``stop.request`` and ``pause.request`` are
-requests to the job. The job lives on when its watcher goes, and the watcher finds it again by its folder.
+``job.json`` holds the state, ``events.jsonl`` one JSON object a line, ``stop.request``, ``pause.request`` and
+``sample.request`` are requests to the job. The job lives on when its watcher goes, and the watcher finds it again by
+its folder.
 """
 
 from __future__ import annotations
 
 import ctypes
+import getpass
 import json
 import os
 import platform
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,19 +27,76 @@ JOB_FILE = "job.json"
 EVENTS_FILE = "events.jsonl"
 STOP_FILE = "stop.request"
 PAUSE_FILE = "pause.request"
+SAMPLE_FILE = "sample.request"
 
 HEARTBEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
 
 ACTIVE_STATES = ("running", "paused")
+NOT_STARTED = "the engine did not start"
+
+
+def queue_job(folder: str | Path, **description: Any) -> None:
+    """Announces a job whose process is about to be started; requests to an earlier job in the folder are dropped.
+
+    Args:
+        folder: the job's folder; made when missing.
+        description: entries of ``job.json`` until the job starts.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    write_json(folder / JOB_FILE, {**description, **_beginning("queued", pid=0)})
+    _drop_requests(folder)
+
+
+def fail_queued_job(folder: str | Path, error: BaseException) -> None:
+    """Tells the watcher of a job that is still queued why it will not start; any other job is left alone."""
+    path = Path(folder) / JOB_FILE
+    with suppress(InputError):  # the reason itself is told elsewhere
+        content = read_json(path, newest_format=FORMAT) if path.exists() else {}
+        if content.get("state") == "queued":
+            write_json(path, {**content, "state": "failed", "message": _reason(error), "heartbeat": time.time()})
+
+
+def user_name() -> str:
+    """Who is logged in; "somebody" where the system does not tell."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "somebody"
+
+
+def _beginning(state: str, pid: int) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "format": FORMAT,
+        "pid": pid,
+        "host": platform.node(),
+        "state": state,
+        "started": now,
+        "heartbeat": now,
+        "progress": 0.0,
+        "message": "",
+    }
+
+
+def _drop_requests(folder: Path) -> None:
+    for name in (STOP_FILE, PAUSE_FILE, SAMPLE_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
 
 
 class JobWriter:
     """The engine's side of a job; use it in a ``with`` block.
 
-    Making it starts the job. In the folder of an earlier job its requests are dropped, its events kept and added to.
-    A thread renews the heartbeat every ten seconds. At the end of the block a job still active becomes ``finished``, or
-    ``failed`` with the exception's message.
+    Making it starts the job. In the folder of an earlier job its requests are dropped, its events kept and added to;
+    those made while this job was queued count. A thread renews the heartbeat every ten seconds. At the end of the block
+    a job still active becomes ``finished``, or ``failed`` with the exception's message.
 
     Args:
         folder: the job's folder; made when missing.
@@ -48,34 +108,24 @@ class JobWriter:
 
     def __init__(self, folder: str | Path, **description: Any) -> None:
         self.folder = Path(folder)
-        now = time.time()
-        self._content: dict[str, Any] = {
-            **description,
-            "format": FORMAT,
-            "pid": os.getpid(),
-            "host": platform.node(),
-            "state": "running",
-            "started": now,
-            "heartbeat": now,
-            "progress": 0.0,
-            "message": "",
-        }
+        self._content: dict[str, Any] = {**description, **_beginning("running", os.getpid())}
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        if (self.folder / JOB_FILE).exists():
-            for name in (STOP_FILE, PAUSE_FILE):
-                (self.folder / name).unlink(missing_ok=True)
+        if not self._was_queued():
+            _drop_requests(self.folder)
         self._write()
         self._end_broken_line()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
 
     def __enter__(self) -> JobWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ended.set()
+        self._heart.join()  # so that nothing is written after the end
         if error is not None:
-            self.update(state="failed", message=str(error) or type(error).__name__)
+            self.update(state="failed", message=_reason(error))
         elif self._content["state"] in ACTIVE_STATES:
             self.update(state="finished", progress=1.0)
 
@@ -88,6 +138,24 @@ class JobWriter:
     def pause_requested(self) -> bool:
         """Whether the job has been asked to rest; no longer true once it is resumed."""
         return (self.folder / PAUSE_FILE).exists()
+
+    @property
+    def sample_requested(self) -> bool:
+        """Whether somebody wants to see what the job is working with."""
+        return (self.folder / SAMPLE_FILE).exists()
+
+    def clear_sample_request(self) -> None:
+        """Takes the request for a sample as answered."""
+        with suppress(PermissionError):  # Windows, while the watcher makes it: it is seen again
+            (self.folder / SAMPLE_FILE).unlink(missing_ok=True)
+
+    def describe(self, **description: Any) -> None:
+        """Adds entries to ``job.json``.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        self._write(description)
 
     def update(self, state: str | None = None, progress: float | None = None, message: str | None = None) -> None:
         """Changes what ``job.json`` says; also a heartbeat.
@@ -116,6 +184,12 @@ class JobWriter:
                 stream.write(line + "\n")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); check the free disk space") from error
+
+    def _was_queued(self) -> bool:
+        try:
+            return JobReader(self.folder).state == "queued"
+        except InputError:  # damaged, or of a newer version; it is replaced
+            return False
 
     def _write(self, news: dict[str, Any] | None = None) -> None:
         with self._lock:
@@ -162,14 +236,18 @@ class JobReader:
     def state(self) -> str:
         """One of "queued", "running", "paused", "stopping", "finished" and "failed".
 
-        A job that says it is active, but whose process is gone or has been silent for a minute, has failed.
+        A job that says it is queued or active, but has been silent for a minute or whose process is gone, has failed.
         """
-        content = self.description
+        return self._state(self.description)
+
+    def _state(self, content: dict[str, Any]) -> str:
         state = content.get("state", "queued")
+        silent = bool(content) and time.time() - content.get("heartbeat", 0.0) > SILENCE_SECONDS
+        if state == "queued":
+            return "failed" if silent else "queued"
         if state not in ACTIVE_STATES:
             return state
         here = content.get("host") == platform.node()
-        silent = time.time() - content.get("heartbeat", 0.0) > SILENCE_SECONDS
         if silent or (here and not process_exists(content.get("pid", 0))):
             return "failed"
         return "stopping" if (self.folder / STOP_FILE).exists() else state
@@ -181,16 +259,22 @@ class JobReader:
 
     @property
     def message(self) -> str:
-        """What the job last said."""
-        return str(self.description.get("message", ""))
+        """What the job last said, or that it never started."""
+        content = self.description
+        said = str(content.get("message", ""))
+        if not said and content.get("state") == "queued" and self._state(content) == "failed":
+            return NOT_STARTED
+        return said
 
-    def events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    def events(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict[str, Any]], int]:
         """Events after a place in the file.
 
         A last line still being written is left for the next call; a line broken by a crash is skipped.
 
         Args:
             offset: 0, or the offset the call before returned (bytes).
+            limit: bytes to read at most, so that a watcher need not wait for a long history; an event that is longer
+                comes alone. None: all there are.
 
         Returns:
             The events and the offset for the next call.
@@ -198,7 +282,9 @@ class JobReader:
         try:
             with (self.folder / EVENTS_FILE).open("rb") as stream:
                 stream.seek(offset)
-                content = stream.read()
+                content = stream.read(-1 if limit is None else limit)
+                if limit is not None and len(content) == limit and b"\n" not in content:
+                    content += stream.readline()
         except FileNotFoundError:
             return [], offset
         whole = content[: content.rfind(b"\n") + 1]
@@ -216,6 +302,10 @@ class JobReader:
     def resume(self) -> None:
         """Takes a pause request back."""
         (self.folder / PAUSE_FILE).unlink(missing_ok=True)
+
+    def request_sample(self) -> None:
+        """Asks the job to show what it is working with; an event tells when it is there."""
+        self._request(SAMPLE_FILE)
 
     def _request(self, name: str) -> None:
         path = self.folder / name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from brbs import job as job_module
 from brbs.errors import InputError
-from brbs.job import JobReader, JobWriter
+from brbs.job import JobReader, JobWriter, fail_queued_job, queue_job
 
 
 @pytest.fixture
@@ -39,6 +40,62 @@ def test_life_of_a_job(folder: Path) -> None:
         job.update(state="running")
         assert reader.progress == 0.25
     assert (reader.state, reader.progress) == ("finished", 1.0)
+
+
+def test_queued_job_starts_with_nothing_of_its_announcement(folder: Path) -> None:
+    reader = JobReader(folder)
+    queue_job(folder, study="Köpfe", state="finished", message="of the job before")
+    content = reader.description
+    assert (reader.state, reader.progress, reader.message, content["pid"]) == ("queued", 0.0, "", 0)
+    assert content["study"] == "Köpfe" and abs(content["started"] - time.time()) < 60
+    with JobWriter(folder, output="Modell"):
+        assert reader.state == "running" and reader.description["pid"] == os.getpid()
+        assert "study" not in reader.description
+
+
+def test_queued_job_that_stays_silent_has_failed(folder: Path) -> None:
+    reader = JobReader(folder)
+    queue_job(folder)
+    edit(folder, heartbeat=time.time() - 61)
+    assert (reader.state, reader.message) == ("failed", "the engine did not start")
+    edit(folder, message="waiting for a free GPU")
+    assert (reader.state, reader.message) == ("failed", "waiting for a free GPU")
+
+
+def test_queued_job_is_told_to_have_failed_but_no_other(folder: Path) -> None:
+    fail_queued_job(folder, InputError("nothing here"))
+    assert not folder.exists()
+    queue_job(folder, study="Köpfe")
+    fail_queued_job(folder, InputError("study.json: is damaged"))
+    reader = JobReader(folder)
+    assert (reader.state, reader.message) == ("failed", "study.json: is damaged")
+    assert reader.description["study"] == "Köpfe"
+    with JobWriter(folder) as job:
+        job.update(message="well")
+    fail_queued_job(folder, InputError("too late"))
+    assert (reader.state, reader.message) == ("finished", "well")
+
+
+def test_entries_are_added_to_the_description(folder: Path) -> None:
+    with JobWriter(folder, kind="train") as job:
+        job.update(progress=0.5)
+        job.describe(atlases=2)
+        assert (JobReader(folder).description["atlases"], JobReader(folder).progress) == (2, 0.5)
+
+
+def test_interruption_is_told_as_such(folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), JobWriter(folder):
+        raise KeyboardInterrupt
+    assert JobReader(folder).message == "interrupted"
+
+
+def test_nothing_is_written_after_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "HEARTBEAT_SECONDS", 0.001)
+    for _ in range(20):
+        with JobWriter(folder):
+            time.sleep(0.002)
+        shutil.rmtree(folder)
+        assert not folder.exists()
 
 
 def test_exception_fails_the_job(folder: Path) -> None:
@@ -66,6 +123,57 @@ def test_stop_before_the_start_counts_but_one_for_an_earlier_job_does_not(folder
         assert job.stop_requested
     with JobWriter(folder) as job:
         assert not job.stop_requested
+
+
+@pytest.mark.parametrize("request_name", ["request_stop", "request_pause", "request_sample"])
+def test_request_to_a_queued_job_counts_and_one_before_does_not(folder: Path, request_name: str) -> None:
+    def requested(job: JobWriter) -> bool:
+        return job.stop_requested or job.pause_requested or job.sample_requested
+
+    reader = JobReader(folder)
+    with JobWriter(folder):
+        getattr(reader, request_name)()
+    queue_job(folder)
+    with JobWriter(folder) as job:
+        assert not requested(job)
+    queue_job(folder)
+    getattr(reader, request_name)()
+    with JobWriter(folder) as job:
+        assert requested(job)
+
+
+def test_sample_request_is_answered_once(folder: Path) -> None:
+    with JobWriter(folder) as job:
+        assert not job.sample_requested
+        JobReader(folder).request_sample()
+        assert job.sample_requested
+        job.clear_sample_request()
+        assert not job.sample_requested
+        job.clear_sample_request()
+
+
+def test_events_are_taken_in_bites(folder: Path) -> None:
+    reader, taken, offset = JobReader(folder), [], 0
+    with JobWriter(folder) as job:
+        for number in range(50):
+            job.event("step", number=number, text="ä" * (500 if number == 20 else 5))
+    while True:
+        events, after = reader.events(offset, limit=300)
+        if not events:
+            break
+        assert after - offset <= 300 or [event["number"] for event in events] == [20]
+        taken, offset = taken + events, after
+    assert [event["number"] for event in taken] == list(range(50))
+    assert (taken, offset) == reader.events()
+
+
+def test_long_event_still_being_written_is_awaited(folder: Path) -> None:
+    folder.mkdir()
+    line = json.dumps({"kind": "a", "text": "x" * 100})
+    (folder / "events.jsonl").write_text(line, encoding="utf-8")
+    assert JobReader(folder).events(0, limit=10) == ([], 0)
+    (folder / "events.jsonl").write_text(line + "\n", encoding="utf-8")
+    assert JobReader(folder).events(0, limit=10) == ([json.loads(line)], len(line) + 1)
 
 
 def test_events_arrive_once_and_in_order(folder: Path) -> None:
