@@ -139,6 +139,14 @@ def test_parameters_survive_saving_and_loading_the_scene(application, scene, tmp
     assert wrapped.volume.GetName() == "Kopf"
 
 
+def test_closing_the_scene_brings_back_the_defaults(application, scene):
+    wrapped, edit = parameters(), qt.QLineEdit()
+    wrapped.connectParametersToGui({"folder": edit})
+    wrapped.steps, wrapped.folder = 12, "Füße"
+    scene.Clear(0)
+    assert (wrapped.steps, wrapped.folder, edit.text) == (5, "Köpfe", "Köpfe")
+
+
 def test_parameters_have_their_types(application):
     wrapped = parameters()
     assert wrapped.volume is None and wrapped.share == 0.0

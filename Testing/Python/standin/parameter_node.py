@@ -164,6 +164,8 @@ def _parameter(name: str, kind: type) -> property:
         )
 
     def read(self):
+        if not self.parameterNode.HasParameter(name):  # closing the scene empties the node
+            setattr(self, name, self._defaults[name])
         text = self.parameterNode.GetParameter(name)
         return text == "True" if kind is bool else kind(text)
 

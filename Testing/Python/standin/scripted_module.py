@@ -84,6 +84,16 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         """To be overridden."""
 
 
+def openModule(widgetClass):
+    """Returns a module's widget, set up and shown as the application does it when the module is opened."""
+    widget = widgetClass(_topLevel())
+    widget.setup()
+    widget.parent.show()
+    if hasattr(widget, "enter"):
+        widget.enter()
+    return widget
+
+
 def install() -> None:
     """Makes it ``slicer.ScriptedLoadableModule``, whose names are also in `slicer`'s module of that name."""
     module = ModuleType("slicer.ScriptedLoadableModule")
