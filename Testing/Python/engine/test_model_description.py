@@ -13,7 +13,7 @@ import brbs
 from brbs.errors import InputError
 from brbs.model_description import MODEL_FILE, read_description
 
-TORCH_FREE = ("study", "settings", "job", "model_description")
+TORCH_FREE = ("study", "settings", "job", "locking", "model_description")
 
 
 def test_watching_and_describing_need_no_pytorch() -> None:
