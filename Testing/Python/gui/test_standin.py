@@ -179,10 +179,13 @@ def test_parameters_and_widgets_follow_each_other(application, scene):
 
 
 def test_widgets_of_a_tag_are_disconnected(application):
-    wrapped, edit = parameters(), qt.QLineEdit()
+    wrapped, edit, kept = parameters(), qt.QLineEdit(), qt.QLineEdit()
+    wrapped.connectParametersToGui({"folder": kept})
     wrapped.disconnectGui(wrapped.connectParametersToGui({"folder": edit}))
     edit.text = "elsewhere"
     assert wrapped.folder == "Köpfe"
+    wrapped.folder = "Füße"
+    assert (edit.text, kept.text) == ("elsewhere", "Füße")
 
 
 def test_what_slicer_cannot_connect_is_refused(application):

@@ -132,6 +132,7 @@ def _installPackaging(recorded: Recorded) -> None:
     def install(requirements, *arguments, **named):
         several = [requirements] if isinstance(requirements, str) else requirements
         recorded.installed.extend(str(requirement) for requirement in several)
+        return several
 
     packaging.pip_ensure = packaging.pip_install = install
     packaging.load_requirements = _readRequirements

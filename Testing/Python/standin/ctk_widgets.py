@@ -53,8 +53,12 @@ class _Folding:
             for child in self._contents():
                 self._show(child, self._wanted.get(child, not child.isHidden()))
             self._wanted.clear()
+        self.setMaximumHeight(self._headerHeight() if collapsed else 16777215)  # Qt's own greatest height
         self.updateGeometry()
         self.update()
+
+    def _headerHeight(self) -> int:
+        return self.fontMetrics().height() + 10
 
     def _contents(self) -> list:
         return [child for child in self.children() if isinstance(child, QWidget)]
@@ -86,7 +90,6 @@ class ctkCollapsibleButton(_Folding, QAbstractButton):
         self.setCheckable(True)
         self.setChecked(True)
         self.setContentsMargins(0, self._headerHeight(), 0, 0)
-        self.setMinimumHeight(self._headerHeight())
         self.toggled.connect(lambda checked: self.setCollapsed(not checked))
 
     collapsed = pyqtProperty(bool, lambda self: self._collapsed, lambda self, value: self.setCollapsed(value))
@@ -95,7 +98,6 @@ class ctkCollapsibleButton(_Folding, QAbstractButton):
         """Collapses or expands."""
         changed = collapsed != self._collapsed
         super().setCollapsed(collapsed)
-        self.setMaximumHeight(self._headerHeight() if collapsed else 16777215)  # Qt's own greatest height
         if changed:
             self.contentsCollapsed.emit(collapsed)
 
@@ -117,9 +119,6 @@ class ctkCollapsibleButton(_Folding, QAbstractButton):
         style.drawPrimitive(arrow, option, painter, self)
         alignment = Qt.AlignLeft | Qt.AlignVCenter | Qt.TextShowMnemonic
         style.drawItemText(painter, text, alignment, option.palette, self.enabled, self.text)
-
-    def _headerHeight(self) -> int:
-        return self.fontMetrics().height() + 10
 
 
 class ctkCollapsibleGroupBox(_Folding, QGroupBox):

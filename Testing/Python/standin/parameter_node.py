@@ -87,14 +87,15 @@ class _Wrapper:
         """Sets a parameter by its name."""
         setattr(self, name, value)
 
-    def connectGui(self, gui) -> None:
+    def connectGui(self, gui) -> int:
         """Connects each widget of the form that has the property SlicerParameterName.
 
-        As in Slicer, there is no tag to disconnect them by; `connectParametersToGui` gives one.
+        Returns:
+            The tag for `disconnectGui`.
         """
         widgets = vars(gui).values()
         named = {widget.property("SlicerParameterName"): widget for widget in widgets}
-        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+        return self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping: dict) -> int:
         """Connects widgets by the names of their parameters.
@@ -105,19 +106,19 @@ class _Wrapper:
         if unknown := sorted(set(mapping) - set(self._kinds)):
             raise ValueError(f"Cannot find a param with the given name: {', '.join(unknown)}")
         connections = {name: _Connection(self, name, widget) for name, widget in mapping.items()}
-        tag = len(self._guis)
+        # the observer's tag is also that of the widgets
+        tag = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._write())
         self._guis[tag] = connections
         self._write()
         for connection in connections.values():
             connection.connect()
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._write())
         return tag
 
     def disconnectGui(self, tag) -> None:
         """Disconnects the widgets of a tag; does nothing about an unknown one."""
-        for connection in (self._guis.get(tag) or {}).values():
+        for connection in self._guis.pop(tag, {}).values():
             connection.disconnect()
-        self._guis[tag] = {}
+            self.RemoveObserver(tag)
 
     def _write(self) -> None:
         if self._writing:
