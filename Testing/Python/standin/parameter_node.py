@@ -116,9 +116,10 @@ class _Wrapper:
 
     def disconnectGui(self, tag) -> None:
         """Disconnects the widgets of a tag; does nothing about an unknown one."""
+        if tag in self._guis:
+            self.RemoveObserver(tag)
         for connection in self._guis.pop(tag, {}).values():
             connection.disconnect()
-            self.RemoveObserver(tag)
 
     def _write(self) -> None:
         if self._writing:
