@@ -21,26 +21,29 @@ def checkVolume(volumeNode) -> None:
     Raises:
         InputError: label maps, vector and tensor volumes, several components a voxel, no voxels.
     """
-    name, image = volumeNode.GetName(), volumeNode.GetImageData()
+    if problem := _problem(volumeNode):
+        raise InputError(problem.format(name=volumeNode.GetName()))
+
+
+def _problem(volumeNode) -> str:
+    image = volumeNode.GetImageData()
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
-        problem = _("{name}: is a label map, not a scan; choose the scan that it belongs to")
-    elif image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
-        problem = _("{name}: holds no voxels; load the scan again")
-    elif volumeNode.GetClassName() != "vtkMRMLScalarVolumeNode" or image.GetNumberOfScalarComponents() > 1:
-        problem = _("{name}: has several numbers a voxel (colour, vectors or time points); choose a plain scan")
-    else:
-        return
-    raise InputError(problem.format(name=name))
+        return _("{name}: is a label map, not a scan; choose the scan that it belongs to")
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        return _("{name}: holds no voxels; load the scan again")
+    if volumeNode.GetClassName() != "vtkMRMLScalarVolumeNode" or image.GetNumberOfScalarComponents() > 1:
+        return _("{name}: has several numbers a voxel (colour, vectors or time points); choose a plain scan")
+    return ""
 
 
 def volumeFile(volumeNode) -> Path | None:
     """The one file on disk that holds just what the scene shows of the volume; None where there is none.
 
     Volumes changed since they were read, moved by a transform, read from a DICOM series or placed other than their
-    file says have none.
+    file says have none, nor has what is no scan (:func:`checkVolume`).
     """
     storage = volumeNode.GetStorageNode()
-    if storage is None or not storage.GetFileName() or storage.GetNumberOfFileNames() > 1:
+    if _problem(volumeNode) or storage is None or not storage.GetFileName() or storage.GetNumberOfFileNames() > 1:
         return None
     path = Path(storage.GetFullNameFromFileName())
     moved = volumeNode.GetParentTransformNode() is not None

@@ -267,5 +267,17 @@ def test_a_volume_that_was_centred_while_it_was_read_is_not_its_file(loaded):
     assert volumeFile(loaded) is None
 
 
+def test_a_label_map_is_no_scan_even_as_it_was_read(loaded):
+    path = loaded.GetStorageNode().GetFileName()
+    labels = slicer.modules.volumes.logic().AddArchetypeVolume(path, "labels", 1)
+    assert labels.IsA("vtkMRMLLabelMapVolumeNode")
+    assert volumeFile(labels) is None
+
+
+def test_a_volume_that_has_lost_its_voxels_has_no_file(loaded):
+    loaded.SetAndObserveImageData(None)
+    assert volumeFile(loaded) is None
+
+
 def test_a_volume_of_the_scene_alone_has_no_file(scene):
     assert volumeFile(addVolume()) is None
