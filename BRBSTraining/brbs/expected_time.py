@@ -27,17 +27,35 @@ def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, 
         steps: of the training.
         settings: the shares of the phases and what a step computes.
     """
+    seconds_per_step = sum(share * seconds for share, seconds in _phases(report_device, settings))
+    return steps * seconds_per_step * voxels / report_device["seconds_per_step"]["volume"]
+
+
+def time_share(report_device: Mapping[str, Any], settings: Settings, progress: float) -> float:
+    """Share of a training's time, 0..1, that has gone by when ``progress`` of its steps is done: phases differ."""
+    phases = _phases(report_device, settings)
+    total = sum(share * seconds for share, seconds in phases)
+    gone, left = 0.0, progress
+    for share, seconds in phases:
+        gone += min(share, left) * seconds
+        left -= min(share, left)
+    return gone / total
+
+
+def _phases(report_device: Mapping[str, Any], settings: Settings) -> list[tuple[float, float]]:
+    """Share of the steps and seconds of one step, on the volume that was timed, of each phase in order."""
     measured, default = report_device["seconds_per_step"], Settings()
     registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
     segmentation = measured["together"] - measured["registration"]
     segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)
-    together_share = 1 - settings.segmentation_share - settings.registration_share
-    seconds_per_step = (
-        settings.segmentation_share * measured["warm-up"]
-        + settings.registration_share * registration
-        + together_share * (segmentation + registration / settings.registration_interval)
-    )
-    return steps * seconds_per_step * voxels / measured["volume"]
+    return [
+        (settings.segmentation_share, measured["warm-up"]),
+        (settings.registration_share, registration),
+        (
+            1 - settings.segmentation_share - settings.registration_share,
+            segmentation + registration / settings.registration_interval,
+        ),
+    ]
 
 
 def _segmentation_passes(settings: Settings) -> float:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from tiny_study import SCHEMA, on_grid, subject
 
 from brbs.checks import CheckedItem, look_at
-from brbs.expected_time import expected_seconds, working_voxels
+from brbs.expected_time import expected_seconds, time_share, working_voxels
 from brbs.grid_choice import choose_grid
 from brbs.settings import PAPER, Settings
 from brbs.volumes import write_image, write_label_map
@@ -30,6 +30,14 @@ def test_phases_count_by_their_shares() -> None:
     assert seconds(segmentation_share=1.0, registration_share=0.0) == pytest.approx(200)
     assert seconds(segmentation_share=0.0, registration_share=1.0) == pytest.approx(100)
     assert seconds(segmentation_share=0.0, registration_share=0.0, registration_interval=1) == pytest.approx(1100)
+
+
+def test_time_goes_by_phase_after_phase() -> None:
+    whole = seconds()
+    assert time_share(DEVICE, SETTINGS, 0.0) == 0.0
+    assert time_share(DEVICE, SETTINGS, 0.25) == pytest.approx(25 * 2 / whole)
+    assert time_share(DEVICE, SETTINGS, 0.6) == pytest.approx((50 * 2 + 10 * 1) / whole)
+    assert time_share(DEVICE, SETTINGS, 1.0) == pytest.approx(1.0)
 
 
 def test_time_grows_with_steps_and_voxels() -> None:

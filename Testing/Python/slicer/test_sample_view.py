@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from BRBSTrainingLib.SampleView import showSample
 
 from brbs.errors import InputError
 from brbs.volumes import write_image, write_label_map
+from BRBSTrainingLib.SampleView import showSample
 
 EVENT = {"kind": "sample", "step": 7, "image": "sample/image.nrrd", "labels": "sample/labels.seg.nrrd", "alpha": 0.3}
 

@@ -5,13 +5,13 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
-from BRBSTrainingLib.VolumeExport import exportVolume
 from scene_nodes import SHAPE, addGridTransform, addLinearTransform, addVolume, sceneState
 
 from brbs.errors import InputError
 from brbs.study import Label, LabelSchema
 from brbs.volumes import check_pair, read_image, read_label_map, read_label_schema
+from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
+from BRBSTrainingLib.VolumeExport import exportVolume
 
 LIVER = (
     "Segmentation category and type - 3D Slicer General Anatomy list"

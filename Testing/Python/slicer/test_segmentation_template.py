@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
-from BRBSTrainingLib.SegmentationTemplate import newSegmentation
 from scene_nodes import SHAPE, addLinearTransform, addVolume
 
 from brbs.study import Label, LabelSchema
 from brbs.volumes import read_label_map
+from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
+from BRBSTrainingLib.SegmentationTemplate import newSegmentation
 
 LIVER = (
     "Segmentation category and type - 3D Slicer General Anatomy list"

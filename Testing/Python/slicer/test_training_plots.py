@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import slicer
+from vtk.util.numpy_support import vtk_to_numpy
+
 from BRBSTrainingLib.ThinnedRows import MOST_ROWS, ThinnedRows
 from BRBSTrainingLib.TrainingPlots import TrainingPlots
-from vtk.util.numpy_support import vtk_to_numpy
 
 CLASSES = ("vtkMRMLTableNode", "vtkMRMLPlotSeriesNode", "vtkMRMLPlotChartNode")
 

@@ -5,7 +5,6 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 from scene_nodes import (
     addGridTransform,
     addLinearTransform,
@@ -19,6 +18,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from brbs.errors import InputError
 from brbs.volumes import write_image
+from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
 LPS = np.array([-1.0, -1.0, 1.0])
 CORNERS = [(0, 0, 0), (9, 0, 0), (0, 7, 0), (0, 0, 5), (9, 7, 5)]

@@ -13,7 +13,7 @@ from PyQt5 import QtCore, QtGui, QtWidgets, sip
 
 # Virtual methods, too: as a property, Qt itself would take them for reimplemented in Python.
 _VIRTUAL = {"sizeHint", "minimumSizeHint", "duration"}
-_VIRTUAL_OF = {QtWidgets.QProgressBar: {"text"}}
+_VIRTUAL_OF = {QtWidgets.QProgressBar: {"text"}, QtCore.QTimer: {"singleShot"}}  # the last: a static method, too
 _MODULES = (QtCore, QtGui, QtWidgets)
 _RESULT_FIRST = {
     QtWidgets.QFileDialog: ("getOpenFileName", "getOpenFileNames", "getSaveFileName"),

@@ -1,0 +1,106 @@
+"""The panel's table of atlases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+
+from .FileDrop import FileDrop
+from .RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
+from .StudySession import StudySession
+
+MARKS = {"ready": GOOD, "structure": ODD, "odd": ODD}
+
+
+class AtlasSection:
+    """Shows the atlases with what is known of them, and adds and removes some.
+
+    Args:
+        ui: the panel's widgets.
+        session: the panel's state.
+        guard: runs a function and shows what is wrong with its input.
+    """
+
+    def __init__(self, ui, session: StudySession, guard) -> None:
+        self._ui, self._session, self._guard = ui, session, guard
+        self._table = RowTable(
+            ui.atlasTable, [_("Scan"), _("Segmentation"), _("Structures"), _("Status")]
+        )
+        self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addFolders(paths)))
+        ui.addAtlasButton.connect("clicked(bool)", lambda checked: guard(self._addFromScene))
+        ui.addAtlasFolderButton.connect("clicked(bool)", lambda checked: guard(self._chooseFolder))
+        ui.removeAtlasButton.connect("clicked(bool)", lambda checked: guard(self._remove))
+        ui.atlasTable.connect("itemSelectionChanged()", self.updateButtons)
+        for selector in (ui.atlasVolumeSelector, ui.atlasSegmentationSelector):
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())
+
+    def update(self) -> None:
+        """Shows the study as it is now."""
+        study = self._session.study
+        self._table.show([self._row(atlas) for atlas in study.study.atlases] if study else [])
+        self.updateButtons()
+
+    def updateButtons(self) -> None:
+        """Enables what can be done now."""
+        isOpen = self._session.study is not None
+        chosen = self._ui.atlasVolumeSelector.currentNode() and self._ui.atlasSegmentationSelector.currentNode()
+        self._ui.addAtlasButton.enabled = isOpen and bool(chosen)
+        self._ui.addAtlasFolderButton.enabled = isOpen
+        self._ui.removeAtlasButton.enabled = isOpen and bool(self._table.selected())
+
+    def _row(self, atlas) -> Row:
+        item = self._session.item(atlas.image, atlas.labels)
+        names = (atlas.image.name, atlas.labels.name)
+        if item is None:
+            text = _("checking…") if self._session.checking else _("not checked")
+            return Row(atlas.image, (*names, "", text), BUSY, str(atlas.image))
+        structures = self._structureNames(item)
+        count = str(len(structures))
+        details = [item.message, _("Structures: {names}").format(names=", ".join(structures)), str(atlas.image)]
+        toolTip = "\n".join(filter(None, details))
+        return Row(atlas.image, (*names, count, statusText(item.status)), MARKS.get(item.status, BAD), toolTip)
+
+    def _structureNames(self, item) -> list[str]:
+        """Names of the structures found, as the study calls them."""
+        names = {label.value: label.name for label in self._session.study.study.schema.labels}
+        return [names.get(label.value, label.name) for label in item.structures]
+
+    def _addFromScene(self) -> None:
+        with slicer.util.WaitCursor():
+            self._session.addAtlas(
+                self._ui.atlasVolumeSelector.currentNode(), self._ui.atlasSegmentationSelector.currentNode()
+            )
+
+    def _chooseFolder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(self._ui.atlasTable, _("Folder of scans and label maps"))
+        if folder:
+            self._addFolders([Path(folder)])
+
+    def _addFolders(self, paths: list[Path]) -> None:
+        if self._session.study is None:
+            raise InputError(_("Create or open a study first."))
+        for path in paths:
+            if not path.is_dir():
+                raise InputError(_("{path}: drop a folder that holds scans and label maps").format(path=path))
+            self._session.addAtlasFolder(path)
+
+    def _remove(self) -> None:
+        chosen = self._table.selected()
+        self._session.changeStudy(lambda study: study.removeAtlases(chosen))
+        self._session.say(_("Took {count} atlases out of the study; the files stay.").format(count=len(chosen)))
+
+
+def statusText(status: str) -> str:
+    """A checked item's status in few words."""
+    return {
+        "ready": _("ready"),
+        "structure": _("structure missing"),
+        "odd": _("differs"),
+        "missing": _("file gone"),
+        "geometry": _("geometry differs"),
+    }.get(status, _("unusable"))

@@ -1,0 +1,62 @@
+"""The panel's lines about the engine: what is missing, what it runs on."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from .Installation import install
+from .StudySession import StudySession
+
+
+class EngineSection:
+    """Tells what the engine lacks, installs it, and lets the user choose another Python for it.
+
+    Args:
+        ui: the panel's widgets.
+        session: the panel's state.
+        guard: runs a function and shows what is wrong with its input.
+    """
+
+    def __init__(self, ui, session: StudySession, guard) -> None:
+        self._ui, self._session = ui, session
+        ui.pythonPathEdit.currentPath = session.logic.engine.chosenPython
+        ui.pythonPathEdit.connect("currentPathChanged(QString)", self._choosePython)
+        ui.installButton.connect("clicked(bool)", lambda checked: guard(self._install))
+        ui.askEngineButton.connect("clicked(bool)", lambda checked: session.askEngine())
+
+    def update(self) -> None:
+        """Shows what is known of the engine."""
+        report = self._session.report
+        self._ui.engineFrame.visible = not report.usable
+        self._ui.engineLabel.text = report.problem or _("Looking for the engine…")
+        self._ui.installButton.visible = report.lacksPackages and not self._session.logic.engine.chosenPython
+        self._ui.askEngineButton.enabled = not report.busy
+        self._ui.pythonInfoLabel.text = self._information()
+
+    def _information(self) -> str:
+        content = self._session.report.content
+        if not content:
+            return self._session.report.problem
+        versions = f"Python {content['python']}, PyTorch {content['torch'] or _('missing')}, brbs {content['brbs']}"
+        devices = [deviceText(device) for device in content["devices"]]
+        return "\n".join([self._session.logic.engine.python, versions, *devices])
+
+    def _choosePython(self, path: str) -> None:
+        if path != self._session.logic.engine.chosenPython:
+            self._session.logic.engine.chosenPython = path
+            self._session.askEngine()
+
+    def _install(self) -> None:
+        try:
+            with slicer.util.WaitCursor():
+                install(self._session.report.content["missing"])
+        finally:
+            self._session.askEngine()
+
+
+def deviceText(device: dict) -> str:
+    """A device with its memory, and why it cannot be used, if so."""
+    memory = f", {device['memory'] / 2**30:.0f} GiB" if device.get("memory") else ""
+    failed = f": {device['error']}" if device.get("error") else ""
+    return f"{device['name']}: {device['label']}{memory}{failed}"

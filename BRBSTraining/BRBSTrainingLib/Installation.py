@@ -1,0 +1,66 @@
+"""Installing what the engine needs into Slicer's Python, when the user says yes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+
+REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
+ANOTHER_PYTHON = "Or install PyTorch in another Python and choose it as engine Python under Advanced."
+
+
+def install(missing: list[str]) -> None:
+    """Installs the missing packages; asks before each download.
+
+    PyTorch comes by way of the PyTorch extension, which picks the build for the computer's GPU.
+
+    Args:
+        missing: names of the packages, as the engine reports them.
+
+    Raises:
+        InputError: it did not work, or the user said no; says what to do.
+    """
+    try:
+        if "torch" in missing:
+            _installTorch()
+        if set(missing) - {"torch"}:
+            _installRequirements()
+    except InputError:
+        raise
+    except Exception as error:  # pip's failures are of many kinds; the reason is in the text
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        remedy = _("Check the network connection and the free disk space and try again.")
+        failed = _("Installation failed: {reason}.").format(reason=reason)
+        raise InputError(f"{failed} {remedy} {_(ANOTHER_PYTHON)}") from error
+
+
+def _installTorch() -> None:
+    try:
+        import PyTorchUtils
+    except ImportError as error:
+        remedy = _(
+            "PyTorch is installed by Slicer's extension PyTorch, which is not there. Install it in the Extensions "
+            "Manager, restart Slicer and press Install again."
+        )
+        raise InputError(f"{remedy} {_(ANOTHER_PYTHON)}") from error
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+        refused = _("PyTorch was not installed; press Install to try again, the Python console tells what went wrong.")
+        raise InputError(f"{refused} {_(ANOTHER_PYTHON)}")
+
+
+def _installRequirements() -> None:
+    """Slicer from 5.12 on has its own way, which asks and leaves alone what is there; before, pip does."""
+    try:
+        from slicer.packaging import load_requirements, pip_ensure
+    except ImportError:
+        question = _("Download and install these Python packages into Slicer?")
+        names = REQUIREMENTS.read_text(encoding="utf-8")
+        if not slicer.util.confirmOkCancelDisplay(f"{question}\n{names}", "BRBS"):
+            raise InputError(_("Nothing was installed; press Install to try again.")) from None
+        slicer.util.pip_install(["-r", str(REQUIREMENTS)])
+        return
+    pip_ensure(load_requirements(str(REQUIREMENTS)), requester="BRBS")

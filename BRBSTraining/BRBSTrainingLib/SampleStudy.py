@@ -1,0 +1,59 @@
+"""A made-up study among Slicer's sample data; it is made on the user's computer, nothing is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.settings import DEFAULT_PRESET, PRESETS
+from brbs.study import Study
+from brbs.synthetic import make_study
+
+from .StudyFolder import StudyFolder
+
+NAME = "BRBSTinyStudy"
+SIZE = (32, 36, 32)  # voxels along x, y, z
+
+
+def registerSampleStudy() -> None:
+    """Puts the study on the page of the Sample Data module."""
+    try:
+        import SampleData
+    except ImportError:  # an application made without that module
+        return
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="BRBS",
+        sampleName=NAME,
+        thumbnailFileName=str(_icon()),
+        customDownloader=lambda source: openSampleStudy(),
+    )
+
+
+def makeSampleStudy(folder: Path) -> StudyFolder:
+    """Makes three atlases and twelve unlabeled scans of an invented organ, unless they are there.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    if StudyFolder.holdsStudy(folder):
+        return StudyFolder.open(folder)
+    make_study(folder, atlases=3, unlabeled=12, test=3, size=SIZE)
+    parts = (folder / part for part in ("atlases/images", "atlases/labels", "unlabeled/images"))
+    made = StudyFolder(folder, Study.from_folders(*parts, PRESETS[DEFAULT_PRESET].settings))
+    made.save()
+    return made
+
+
+def openSampleStudy() -> None:
+    """Makes the study in Slicer's cache and opens it in the BRBS Training module."""
+    slicer.util.showStatusMessage(_("Making scans of an invented organ…"), 3000)
+    folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / NAME
+    study = makeSampleStudy(folder)
+    slicer.util.selectModule("BRBSTraining")
+    slicer.modules.brbstraining.widgetRepresentation().self().panel.show(study.folder)
+
+
+def _icon() -> Path:
+    return Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "BRBSTraining.png"

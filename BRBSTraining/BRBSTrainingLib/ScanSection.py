@@ -1,0 +1,122 @@
+"""The panel's table of unlabeled scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+
+from .AtlasSection import MARKS, statusText
+from .FileDrop import FileDrop
+from .RowTable import BAD, BUSY, Row, RowTable
+from .StudySession import StudySession
+
+FILTER = "(*.nii.gz *.nii *.nrrd *.nhdr *.mha *.mhd)"
+
+
+class ScanSection:
+    """Shows the unlabeled scans with what is known of them, adds and removes some, opens one for annotation.
+
+    Args:
+        ui: the panel's widgets.
+        session: the panel's state.
+        guard: runs a function and shows what is wrong with its input.
+    """
+
+    def __init__(self, ui, session: StudySession, guard) -> None:
+        self._ui, self._session = ui, session
+        self._table = RowTable(ui.scanTable, [_("Scan"), _("Voxels"), _("Spacing (mm)"), _("Status")])
+        self._drop = FileDrop(ui.scanTable, lambda paths: guard(lambda: self._addFiles(paths)))
+        actions = {
+            ui.addScanButton: lambda: session.addVolumes([ui.scanVolumeSelector.currentNode()]),
+            ui.addAllScansButton: self._addAll,
+            ui.addScanFilesButton: self._chooseFiles,
+            ui.addScanFolderButton: self._chooseFolder,
+            ui.removeScanButton: self._remove,
+            ui.annotateButton: lambda: session.annotate(self._table.selected()[0]),
+        }
+        for button, action in actions.items():
+            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        ui.scanTable.connect("itemSelectionChanged()", self.updateButtons)
+        ui.scanVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())
+
+    def update(self) -> None:
+        """Shows the study as it is now."""
+        study = self._session.study
+        self._table.show([self._row(path) for path in study.study.unlabeled] if study else [])
+        self._ui.scanSummaryLabel.text = self._summary() if study else _("No scans yet.")
+        self.updateButtons()
+
+    def updateButtons(self) -> None:
+        """Enables what can be done now."""
+        isOpen, selected = self._session.study is not None, self._table.selected()
+        self._ui.addScanButton.enabled = isOpen and self._ui.scanVolumeSelector.currentNode() is not None
+        for button in (self._ui.addAllScansButton, self._ui.addScanFilesButton, self._ui.addScanFolderButton):
+            button.enabled = isOpen
+        self._ui.removeScanButton.enabled = isOpen and bool(selected)
+        self._ui.annotateButton.enabled = isOpen and len(selected) == 1
+
+    def _row(self, path: Path) -> Row:
+        item = self._session.item(path)
+        if item is None:
+            text = _("checking…") if self._session.checking else _("not checked")
+            return Row(path, (path.name, "", "", text), BUSY, str(path))
+        size, spacing = _times(item.size, "d"), _times(item.spacing, ".3g")
+        toolTip = "\n".join(filter(None, [item.message, str(path)]))
+        return Row(path, (path.name, size, spacing, statusText(item.status)), MARKS.get(item.status, BAD), toolTip)
+
+    def _summary(self) -> str:
+        paths = self._session.study.study.unlabeled
+        if not paths:
+            return _("No scans yet; 20 to 200 of the same kind are good.")
+        items = [item for item in map(self._session.item, paths) if item is not None and item.size]
+        flagged = sum(item.status != "ready" for item in map(self._session.item, paths) if item is not None)
+        parts = [_("{count} scans").format(count=len(paths))]
+        if items:
+            parts.append(_("{sizes} voxels").format(sizes=_ranges([item.size for item in items], "d")))
+            parts.append(_("{spacings} mm").format(spacings=_ranges([item.spacing for item in items], ".3g")))
+        if flagged:
+            parts.append(_("{count} flagged").format(count=flagged))
+        return ", ".join(parts) + "."
+
+    def _addAll(self) -> None:
+        volumes = self._session.newVolumes()
+        if not volumes:
+            raise InputError(_("The scene holds no volume that is not in the study yet."))
+        self._session.addVolumes(volumes)
+
+    def _chooseFiles(self) -> None:
+        title = _("Scans without annotation")
+        self._addFiles(qt.QFileDialog.getOpenFileNames(self._ui.scanTable, title, "", f"{_('Images')} {FILTER}"))
+
+    def _chooseFolder(self) -> None:
+        self._addFiles([qt.QFileDialog.getExistingDirectory(self._ui.scanTable, _("Folder of scans"))])
+
+    def _addFiles(self, paths: list) -> None:
+        if self._session.study is None:
+            raise InputError(_("Create or open a study first."))
+        chosen = [Path(path) for path in paths if path]  # none where the dialogue was cancelled
+        if chosen:
+            self._session.addFiles(chosen)
+
+    def _remove(self) -> None:
+        chosen = self._table.selected()
+        self._session.changeStudy(lambda study: study.removeUnlabeled(chosen))
+        self._session.say(_("Took {count} scans out of the study; the files stay.").format(count=len(chosen)))
+
+
+def _times(values, style: str) -> str:
+    return " × ".join(format(value, style) for value in values or ())
+
+
+def _ranges(triples, style: str) -> str:
+    """Smallest to largest along each axis: ``35–47 × 40–59 × 31``."""
+
+    def span(values) -> str:
+        ends = list(dict.fromkeys(format(value, style) for value in (min(values), max(values))))
+        return "–".join(ends)
+
+    return " × ".join(map(span, zip(*triples)))

@@ -1,0 +1,84 @@
+"""The module's self-test on nodes of a tiny made-up study; runs in Slicer and wherever its libraries are."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from brbs.synthetic import STRUCTURES, make_subject
+
+from .EngineReport import EngineReport
+from .TrainingPlots import TrainingPlots
+
+SIZE = (24, 28, 24)  # voxels along x, y, z
+STEPS = 5
+TIMEOUT_SECONDS = 300.0
+
+
+def trainTinyStudy(logic) -> str:
+    """Makes a study of nodes in the scene, trains a few steps, and looks at job, model and curves.
+
+    Returns:
+        What was found: "trained", or why the engine cannot train here (it is then checked that it says so).
+
+    Raises:
+        AssertionError: something is not as it should be.
+    """
+    problem = engineProblem(logic)
+    if problem:
+        return problem
+    with tempfile.TemporaryDirectory(prefix="BRBS Prüfung ", ignore_cleanup_errors=True) as folder:
+        study = logic.createStudy(Path(folder) / "study")
+        for number in range(2):
+            logic.addAtlas(study, *subjectNodes(number))
+        for number in range(2, 5):
+            logic.addUnlabeled(study, subjectNodes(number)[0])
+        job = logic.startTraining(study, steps=STEPS, device="cpu")
+        assert logic.waitForJob(job, TIMEOUT_SECONDS), f"still {job.state}: {job.message}"
+        assert job.state == "finished", f"{job.message}\n{job.log()}"
+        assert job.progress == 1.0
+        model = logic.models()[0]
+        assert model.folder == job.model
+        assert [label["name"] for label in model.description["labels"]] == list(STRUCTURES.values())
+        plots = TrainingPlots()
+        plots.add(job.events())
+        tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
+        assert any(table.GetNumberOfRows() > 0 for table in tables), "no curve was drawn"
+        plots.remove()
+    return "trained"
+
+
+def engineProblem(logic) -> str:
+    """Why the engine cannot train on this computer; empty: it can."""
+    report = EngineReport(logic.engine)
+    report.ask()
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while report.busy and time.monotonic() < end:
+        report.poll()
+        time.sleep(0.05)
+    assert not report.busy, "the engine does not answer"
+    assert report.usable or report.problem, "an engine that cannot be used has to say why"
+    return report.problem
+
+
+def subjectNodes(number: int) -> tuple:
+    """A made-up scan and its segmentation as nodes of the scene."""
+    image, labels = make_subject(SIZE, np.random.default_rng(number))
+    ijkToRAS = np.diag([-image.GetSpacing()[0], -image.GetSpacing()[1], image.GetSpacing()[2], 1.0])
+    voxels = sitk.GetArrayFromImage(image)
+    volumeNode = slicer.util.addVolumeFromArray(voxels, ijkToRAS=ijkToRAS, name=f"Subject {number}")
+    segmentationNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"Subject {number} segmentation")
+    segmentationNode.CreateDefaultDisplayNodes()
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    classes = sitk.GetArrayFromImage(labels)
+    for value, name in STRUCTURES.items():
+        segment = segmentationNode.GetSegmentation().AddEmptySegment(name, name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            (classes == value).astype(np.uint8), segmentationNode, segment, volumeNode
+        )
+    return volumeNode, segmentationNode

@@ -1,0 +1,161 @@
+"""The panel's settings: quality, device, time limit, and all others under Advanced."""
+
+from __future__ import annotations
+
+import math
+
+from slicer.i18n import tr as _
+
+from brbs.expected_time import expected_seconds, time_share, working_voxels
+from brbs.settings import PRESETS, Settings
+
+from .AdvancedForm import AdvancedForm
+from .EngineSection import deviceText
+from .StudySession import StudySession
+from .TrainingJob import TrainingJob
+
+AUTO = "auto"
+EARLIEST = 0.005  # progress from which the pace tells something
+
+
+class SettingsSection:
+    """Lets the user choose how to train and tells how long it will take.
+
+    Preset and time limit are connected to the parameter node by the form; the device is not, as the list of devices
+    is that of the computer.
+
+    Args:
+        ui: the panel's widgets.
+        session: the panel's state.
+        guard: runs a function and shows what is wrong with its input.
+    """
+
+    def __init__(self, ui, session: StudySession, guard) -> None:
+        self._ui, self._session, self._guard = ui, session, guard
+        self._parameters = None
+        self._devices: list[str] = []
+        self._form = AdvancedForm(ui.advancedFormLayout, session, guard)
+        ui.presetSelector.connect("currentIndexChanged(int)", lambda index: self._presetChosen())
+        ui.deviceSelector.connect("currentIndexChanged(int)", lambda index: self._deviceChosen())
+        ui.minutesSpinBox.connect("valueChanged(int)", lambda value: self.updateExpected())
+
+    def setParameters(self, parameters) -> None:
+        """Follows another parameter node; None: none."""
+        self._parameters = parameters
+        if parameters is not None:
+            self._showPreset()
+            self._showDevices()
+
+    @property
+    def preset(self) -> str:
+        """Name of the chosen preset."""
+        return self._parameters.preset
+
+    @property
+    def device(self) -> str:
+        """Name of the chosen device; "auto" where the scene names one that this computer lacks."""
+        return self._parameters.device if self._parameters.device in self._devices else AUTO
+
+    @property
+    def minutes(self) -> int | None:
+        """Time limit; None: none."""
+        return self._parameters.minutes or None
+
+    def update(self) -> None:
+        """Shows study and engine as they are now."""
+        self._showPreset()
+        self._showDevices()
+        self._form.update()
+        self.updateExpected()
+
+    def updateExpected(self) -> None:
+        """Tells how long the training will take with what is chosen."""
+        self._ui.expectedLabel.text = self._expected() if self._parameters else ""
+
+    def _expected(self) -> str:
+        seconds = self.expectedSeconds()
+        if seconds is None:
+            return _("Expected time: known when there are atlases and the engine is ready.")
+        if self.minutes and self.minutes * 60 < seconds:
+            limited = _("Expected time: {limit} (the time limit; all of it would take about {time}).")
+            return limited.format(limit=durationText(self.minutes * 60), time=durationText(seconds))
+        return _("Expected time: about {time}.").format(time=durationText(seconds))
+
+    def expectedSeconds(self) -> float | None:
+        """How long all steps of the preset take on the chosen device; None: not known."""
+        device = self._timedDevice(self.device)
+        atlases = [item for item in self._session.items if item.labels is not None and item.usable]
+        if device is None or not atlases:
+            return None
+        settings = self._session.study.study.settings
+        voxels = working_voxels(atlases, settings, device["name"] == "cpu")
+        return expected_seconds(device, voxels, PRESETS[self.preset].steps, settings)
+
+    def remainingSeconds(self, job: TrainingJob) -> float | None:
+        """How long a running training still takes, from its pace so far; None: too early to tell."""
+        budget, elapsed, progress = job.description, job.elapsedSeconds, job.progress
+        if elapsed <= 0 or progress < EARLIEST:
+            return None
+        minutes = budget.get("minutes")
+        limit = 60 * minutes - elapsed if minutes else math.inf
+        return max(0.0, min(limit, self._remainingByPace(job, elapsed, progress) if budget.get("steps") else limit))
+
+    def _remainingByPace(self, job: TrainingJob, elapsed: float, progress: float) -> float:
+        timed = self._timedDevice(str(job.description.get("device", AUTO)))
+        settings = Settings.from_json(job.description["settings"])
+        share = time_share(timed, settings, progress) if timed else progress
+        return elapsed * (1 - share) / share
+
+    def _timedDevice(self, name: str) -> dict | None:
+        timed = [device for device in self._session.report.content.get("devices", []) if not device.get("error")]
+        fitting = [device for device in timed if name in (AUTO, device["name"])]
+        return fitting[0] if fitting else None
+
+    def _presetChosen(self) -> None:
+        preset = PRESETS[list(PRESETS)[self._ui.presetSelector.currentIndex]]
+        study = self._session.study
+        # Presets that differ in length alone leave changed settings as they are.
+        if study is not None and (preset.settings == PRESETS["paper"].settings) != self._isPaper(study):
+            self._guard(lambda: self._session.changeStudy(lambda opened: opened.setSettings(preset.settings)))
+        self._ui.presetSelector.toolTip = preset.about
+        self.updateExpected()
+
+    def _showPreset(self) -> None:
+        """A study with the publication's settings is shown as such, whatever the scene says."""
+        if self._parameters is None or self._session.study is None:
+            return
+        if self._isPaper(self._session.study) != (self.preset == "paper"):
+            self._parameters.preset = "paper" if self._isPaper(self._session.study) else "balanced"
+
+    @staticmethod
+    def _isPaper(study) -> bool:
+        return study.study.settings == PRESETS["paper"].settings
+
+    def _showDevices(self) -> None:
+        devices = [device for device in self._session.report.content.get("devices", []) if not device.get("error")]
+        names = [AUTO, *(device["name"] for device in devices)]
+        selector = self._ui.deviceSelector
+        selector.blockSignals(True)
+        if names != self._devices or not selector.count:
+            self._devices = names
+            selector.clear()
+            selector.addItems([_("automatic"), *map(deviceText, devices)])
+        selector.setCurrentIndex(names.index(self.device) if self._parameters else 0)
+        selector.blockSignals(False)
+
+    def _deviceChosen(self) -> None:
+        if self._parameters is not None and self._devices:
+            self._parameters.device = self._devices[self._ui.deviceSelector.currentIndex]
+            self.updateExpected()
+
+
+def durationText(seconds: float) -> str:
+    """A duration in the unit that people would use."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return _("{count} s").format(count=round(seconds))
+    if minutes < 100:
+        return _("{count} min").format(count=round(minutes))
+    if minutes < 48 * 60:
+        return _("{count} h").format(count=round(minutes / 60))
+    return _("{count} days").format(count=round(minutes / 60 / 24))

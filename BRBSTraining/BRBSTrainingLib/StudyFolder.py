@@ -1,0 +1,201 @@
+"""A study as the panel works on it: the folder, its ``study.json`` and what lies beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from brbs.errors import InputError
+from brbs.locking import lock_holder
+from brbs.settings import PRESETS, Settings
+from brbs.study import FILE_NAME, Atlas, Label, LabelSchema, Study
+from brbs.volumes import read_label_schema
+
+SCANS, ATLASES, MODELS, TRAINING = "scans", "atlases", "models", "training"
+
+
+class StudyFolder:
+    """A study folder that is open. Every change is written to ``study.json`` at once; user's files are never removed.
+
+    Attributes:
+        folder: absolute path.
+        study: the engine's description of it.
+    """
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self.folder, self.study = _absolute(folder), study
+
+    @classmethod
+    def create(cls, folder: str | Path) -> StudyFolder:
+        """Begins a study; the folder is made, other files in it stay.
+
+        Raises:
+            InputError: there is a study already, or the folder cannot be written.
+        """
+        if cls.holdsStudy(folder):
+            raise InputError(f"{folder}: holds a study already; open it, or choose another folder")
+        created = cls(Path(folder), Study([], [], LabelSchema(()), PRESETS["balanced"].settings))
+        created.save()
+        return created
+
+    @classmethod
+    def open(cls, folder: str | Path) -> StudyFolder:
+        """Opens a study.
+
+        Raises:
+            InputError: no study there, damaged, or written by a newer version.
+        """
+        return cls(Path(folder), Study.load(folder))
+
+    @staticmethod
+    def holdsStudy(folder: str | Path) -> bool:
+        """Whether the folder is that of a study."""
+        return (Path(folder) / FILE_NAME).is_file()
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def save(self) -> None:
+        """Writes ``study.json``.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self.study.save(self.folder)
+
+    # ---- scans
+
+    def addAtlas(self, image: Path, labels: Path, schema: LabelSchema | None = None) -> None:
+        """Adds an annotated scan; it is no longer among the unlabeled ones. A pair that is there stays single.
+
+        Args:
+            image: the scan's file.
+            labels: its label map's file; names and colours of a .seg.nrrd come into the structures.
+            schema: the structures to be kept from now on, where the caller has merged them.
+
+        Raises:
+            InputError: the label map's header cannot be read, or the study not be written.
+        """
+        image, labels = _absolute(image), _absolute(labels)
+        if schema is None:
+            found = LabelSchema(tuple(Label(*meta) for meta in read_label_schema(labels) or ()))
+            schema = self.study.schema.merge(found)
+        others = [atlas for atlas in self.study.atlases if _same(atlas.image) != _same(image)]
+        self.study.atlases = [*others, Atlas(image, labels)]
+        self.study.unlabeled = [path for path in self.study.unlabeled if _same(path) != _same(image)]
+        self.study.schema = schema
+        self.save()
+
+    def addUnlabeled(self, images: Sequence[Path]) -> int:
+        """Adds scans without annotation; those of the study already are left out.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        known = {_same(path) for path in self._scans()}
+        new = {_same(path): path for path in map(_absolute, images) if _same(path) not in known}
+        self.study.unlabeled = [*self.study.unlabeled, *new.values()]
+        self.save()
+        return len(new)
+
+    def removeAtlases(self, images: Sequence[Path]) -> None:
+        """Takes atlases out of the study; no file is removed.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        gone = set(map(_same, images))
+        self.study.atlases = [atlas for atlas in self.study.atlases if _same(atlas.image) not in gone]
+        self.save()
+
+    def removeUnlabeled(self, images: Sequence[Path]) -> None:
+        """Takes unlabeled scans out of the study; no file is removed.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        gone = set(map(_same, images))
+        self.study.unlabeled = [path for path in self.study.unlabeled if _same(path) not in gone]
+        self.save()
+
+    def scanFile(self, name: str) -> Path:
+        """A new file name for an exported scan."""
+        return _unused(self.folder / SCANS, name, ".nrrd")
+
+    def labelsFile(self, name: str) -> Path:
+        """A new file name for an exported segmentation."""
+        return _unused(self.folder / ATLASES, name, ".seg.nrrd")
+
+    def _scans(self) -> list[Path]:
+        return [atlas.image for atlas in self.study.atlases] + self.study.unlabeled
+
+    # ---- structures and settings
+
+    def setSchema(self, schema: LabelSchema) -> None:
+        """Sets the structures.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        self.study.schema = schema
+        self.save()
+
+    def setSettings(self, settings: Settings) -> None:
+        """Sets the settings.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        self.study.settings = settings
+        self.save()
+
+    def changeSetting(self, name: str, value: object) -> None:
+        """Sets one setting.
+
+        Raises:
+            InputError: a value it cannot have (the study stays as it was), or the study cannot be written.
+        """
+        self.setSettings(replace(self.study.settings, **{name: value}))
+
+    # ---- models
+
+    @property
+    def modelFolders(self) -> list[Path]:
+        """Folders of the study's trainings, the newest first."""
+        root = self.folder / MODELS
+        numbered = [path for path in root.iterdir() if path.name.isdigit()] if root.is_dir() else []
+        return sorted(numbered, key=lambda path: int(path.name), reverse=True)
+
+    def newModelFolder(self) -> Path:
+        """The folder for the next training; not made yet."""
+        last = self.modelFolders[:1]
+        return self.folder / MODELS / f"{int(last[0].name) + 1 if last else 1:03d}"
+
+    @property
+    def lockHolder(self) -> str | None:
+        """Who is training the study now, as a sentence; none: nobody."""
+        return lock_holder(self.folder)
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _same(path: str | Path) -> str:
+    """One spelling of a path, so that a file is not taken twice."""
+    return os.path.normcase(os.path.abspath(path))
+
+
+def _unused(folder: Path, name: str, suffix: str) -> Path:
+    """A file in the folder that does not exist yet, named like a node as far as all file systems allow."""
+    safe = re.sub(r'[\x00-\x1f<>:"/\\|?*~]', "_", name).strip(" .")[:80] or "scan"
+    candidates = (folder / f"{safe}{number}{suffix}" for number in ["", *(f"_{n}" for n in range(2, 10**6))])
+    return next(path for path in candidates if not path.exists())

@@ -1,0 +1,342 @@
+"""What the panel works on: the open study, what is known of its files, the engine and the training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import reduce
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.checks import CheckedItem, trainable
+from brbs.errors import InputError
+from brbs.pairing import find_pairs
+from brbs.study import LabelSchema, with_dataset_names
+from brbs.volumes import image_suffix, is_dicom_folder
+
+from .Annotation import annotations, beginAnnotation, endAnnotation, isDrawn
+from .EngineReport import EngineReport
+from .SampleView import showSample
+from .SceneImport import FILE_ATTRIBUTE
+from .StudyChecker import StudyChecker
+from .StudyFolder import StudyFolder
+from .TrainingJob import TrainingJob
+from .TrainingPlots import TrainingPlots
+
+EXPORT_SECONDS = 0.03  # of one tick that exports of waiting volumes may begin in
+STUDY, FILES, ENGINE, JOB, NOTICE = "study", "files", "engine", "job", "notice"
+ALL = frozenset((STUDY, FILES, ENGINE, JOB, NOTICE))
+
+
+class StudySession:
+    """State of the panel, without widgets. :meth:`tick` is called often and never takes long.
+
+    Attributes:
+        logic: the module's logic.
+        study: the open study; None: none.
+        job: the study's newest training; None: never trained.
+        report: what the engine can do.
+        notice: what happened last, for people.
+    """
+
+    def __init__(self, logic) -> None:
+        self.logic = logic
+        self.study: StudyFolder | None = None
+        self.job: TrainingJob | None = None
+        self.report = EngineReport(logic.engine)
+        self.plots = TrainingPlots()
+        self.notice = ""
+        self._checker = StudyChecker(logic.engine)
+        self._waiting: list[str] = []  # IDs of volume nodes to be added
+        self._changed: set[str] = set(ALL)
+        self._jobSeen: tuple = ()
+        self._sampleAwaited = False
+
+    def close(self) -> None:
+        """Stops looking at files and devices; a training goes on."""
+        self._checker.close()
+        self.report.close()
+
+    # ---- the study
+
+    def create(self, folder: str) -> None:
+        """Begins a study and opens it.
+
+        Raises:
+            InputError: as :meth:`StudyFolder.create`.
+        """
+        self._take(self.logic.createStudy(folder))
+
+    def open(self, folder: str) -> None:
+        """Opens a study and finds its training again.
+
+        Raises:
+            InputError: as :meth:`StudyFolder.open`.
+        """
+        self._take(self.logic.openStudy(folder))
+
+    def _take(self, study: StudyFolder) -> None:
+        self.study, self._waiting = study, []
+        self._watch(self.logic.lastJob(study))
+        self._checker.check(study)
+        self.say(_("Opened the study {name}.").format(name=study.name))
+        self._changed |= ALL
+
+    def say(self, text: str) -> None:
+        """Tells the user something."""
+        self.notice = text
+        self._changed.add(NOTICE)
+
+    def changeStudy(self, change: Callable[[StudyFolder], object]) -> None:
+        """Changes the study and looks at what is new in it.
+
+        Raises:
+            InputError: what the change raises.
+        """
+        change(self.study)
+        self._checker.check(self.study)
+        self._changed |= {STUDY, FILES}
+
+    # ---- scans
+
+    def item(self, image: Path, labels: Path | None = None) -> CheckedItem | None:
+        """What is known of an atlas or scan; None: it is still being looked at."""
+        return self._checker.items.get((image, labels))
+
+    @property
+    def items(self) -> list[CheckedItem]:
+        """What is known of all atlases and scans."""
+        return list(self._checker.items.values())
+
+    @property
+    def checking(self) -> bool:
+        """Whether files are being looked at."""
+        return self._checker.busy
+
+    def addAtlas(self, volumeNode, segmentationNode) -> None:
+        """Adds an atlas from the scene.
+
+        Raises:
+            InputError: as the logic's ``addAtlas``.
+        """
+        notes: list[str] = []
+        self.changeStudy(lambda study: notes.append(self.logic.addAtlas(study, volumeNode, segmentationNode)))
+        self.say(" ".join([_("Added {name} as an atlas.").format(name=volumeNode.GetName()), *notes]).strip())
+
+    def addAtlasFolder(self, folder: Path) -> None:
+        """Adds all pairs of a folder as atlases, and its scans without label map as unlabeled ones.
+
+        Raises:
+            InputError: no such folder, no pair in it, or the study cannot be written.
+        """
+        found = find_pairs(folder)
+        if not found.atlases:
+            raise InputError(
+                f"{folder}: no pair of scan and label map found; name them alike (scan.nii.gz with scan.seg.nrrd or "
+                "scan-label.nii.gz), or use sub-folders images and labels"
+            )
+
+        def add(study: StudyFolder) -> None:
+            for atlas in found.atlases:
+                study.addAtlas(atlas.image, atlas.labels)
+            study.addUnlabeled(found.scans)
+
+        self.changeStudy(add)
+        told = _("Added {atlases} atlases and {scans} unlabeled scans.")
+        without = _("Label maps without a scan were left out: {names}.")
+        orphans = ", ".join(path.name for path in found.orphans)
+        text = told.format(atlases=len(found.atlases), scans=len(found.scans))
+        self.say(f"{text} {without.format(names=orphans)}" if orphans else text)
+
+    def addFiles(self, paths: Iterable[Path]) -> None:
+        """Adds image files, and all images of folders, as unlabeled scans.
+
+        Raises:
+            InputError: none of them is an image, or the study cannot be written.
+        """
+        images = [image for path in paths for image in _imagesOf(Path(path))]
+        if not images:
+            raise InputError(_("No images there; NIfTI, NRRD, MetaImage files and DICOM folders can be added."))
+        counts: list[int] = []
+        self.changeStudy(lambda study: counts.append(study.addUnlabeled(images)))
+        twice = len(images) - counts[0]
+        text = _("Added {count} scans.").format(count=counts[0])
+        self.say(f"{text} {_('{count} were in the study already.').format(count=twice)}" if twice else text)
+
+    def addVolumes(self, volumeNodes: Iterable) -> None:
+        """Adds volumes of the scene as unlabeled scans, one after the other in later ticks."""
+        self._waiting += [node.GetID() for node in volumeNodes]
+
+    def newVolumes(self) -> list:
+        """Volumes of the scene that are not in the study and are no label map or the like."""
+        known = {Path(atlas.image) for atlas in self.study.study.atlases} | set(self.study.study.unlabeled)
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not _isIn(node, known)]
+
+    def annotate(self, scan: Path) -> None:
+        """Opens an unlabeled scan in the Segment Editor.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        beginAnnotation(scan, self.study.folder, self.study.study.schema)
+
+    def takeAnnotations(self) -> None:
+        """Adds what was drawn in the Segment Editor as atlases; what is still empty waits.
+
+        Raises:
+            InputError: as the logic's ``addAtlas``.
+        """
+        for _scan, volumeNode, segmentationNode in annotations(self.study.folder) if self.study else []:
+            if isDrawn(segmentationNode):
+                self.addAtlas(volumeNode, segmentationNode)
+                endAnnotation(segmentationNode)
+            else:
+                name = segmentationNode.GetName()
+                self.say(_("{name} is still empty; draw its structures to make it an atlas.").format(name=name))
+
+    def setSchema(self, schema: LabelSchema) -> None:
+        """Sets the structures.
+
+        Raises:
+            InputError: the study cannot be written.
+        """
+        self.changeStudy(lambda study: study.setSchema(schema))
+
+    # ---- training
+
+    @property
+    def blocker(self) -> str | None:
+        """Why training cannot be started, for people; None: it can."""
+        if self.study is None:
+            return _("Create or open a study first.")
+        if self.job is not None and self.job.active:
+            return _("This study is being trained.")
+        if self._waiting:
+            return _("{count} volumes are still being added.").format(count=len(self._waiting))
+        reason = trainable(self.study.study, self.items)
+        if reason is not None:
+            return self._checker.problem or reason
+        if self.report.busy:
+            return _("Looking for the engine…")
+        return self.report.problem or self.study.lockHolder
+
+    def start(self, minutes: float | None, steps: int, device: str) -> None:
+        """Starts a training.
+
+        Raises:
+            InputError: as the logic's ``startTraining``.
+        """
+        self._watch(self.logic.startTraining(self.study, minutes=minutes, steps=steps, device=device))
+        self.say(_("Training runs in the background; Slicer may be used, or closed, meanwhile."))
+
+    def goOn(self, device: str) -> None:
+        """Goes on with the last training.
+
+        Raises:
+            InputError: as the logic's ``resumeTraining``.
+        """
+        self._watch(self.logic.resumeTraining(self.study, self.job, device=device))
+        self.say(_("The training goes on from its last checkpoint."))
+
+    def requestSample(self) -> None:
+        """Asks the training for a generated sample, which is shown as soon as it is there."""
+        self.job.requestSample()
+        self._sampleAwaited = True
+        self.say(_("The training shows a sample after its current step…"))
+
+    def askEngine(self) -> None:
+        """Asks what the engine can do."""
+        self.report.ask()
+        self._changed.add(ENGINE)
+
+    def _watch(self, job: TrainingJob | None) -> None:
+        self.job, self._jobSeen, self._sampleAwaited = job, (), False
+        if job is not None:
+            job.rewind()
+        self.plots.clear()
+        self._changed.add(JOB)
+
+    # ---- time goes by
+
+    def tick(self) -> set[str]:
+        """Takes in what has happened; returns which parts have changed since the last call.
+
+        Raises:
+            InputError: a waiting volume could not be added; the others follow in later ticks.
+        """
+        if self.report.poll():
+            self._changed.add(ENGINE)
+        if self._checker.poll():
+            self._changed |= {STUDY, FILES} if self._growSchema() else {FILES}
+        self._pollJob()
+        self._addWaiting()
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _growSchema(self) -> bool:
+        """Structures found in label maps that the study does not know come into its table."""
+        schema = self.study.study.schema
+        found = reduce(LabelSchema.merge, [LabelSchema(item.structures) for item in self.items], schema)
+        if found == schema:
+            return False
+        self.setSchema(with_dataset_names(found, self.study.study.atlases[0].labels.parent))
+        return True
+
+    def _pollJob(self) -> None:
+        if self.job is None:
+            return
+        events = self.job.newEvents()
+        self.plots.add(events)
+        samples = [event for event in events if event.get("kind") == "sample"]
+        if samples and self._sampleAwaited:
+            self._sampleAwaited = False
+            showSample(self.job.folder, samples[-1])
+        second = round(time.monotonic()) if self.job.active else 0  # so that times and patience are shown as they go by
+        seen = (self.job.state, self.job.progress, self.job.message, second)
+        if seen != self._jobSeen:
+            ended = bool(self._jobSeen) and seen[0] != self._jobSeen[0] and not self.job.active
+            self._jobSeen = seen
+            self._changed.add(JOB)
+            if ended:
+                self.say(self._ending())
+
+    def _ending(self) -> str:
+        if self.job.state == "failed":
+            return _("The training has failed: {reason}").format(reason=self.job.message)
+        name = f"{self.study.name} {self.job.model.name}"
+        return _("The training has ended; the model {name} can be used in BRBS Segmentation.").format(name=name)
+
+    def _addWaiting(self) -> None:
+        until = time.monotonic() + EXPORT_SECONDS
+        taken = 0
+        while self._waiting and (not taken or time.monotonic() < until):
+            node = slicer.mrmlScene.GetNodeByID(self._waiting.pop(0))
+            taken += 1
+            if node is not None:  # it may have been deleted since
+                note = self.logic.addUnlabeled(self.study, node)
+                self._noteAdded(node.GetName(), note)
+        if taken:
+            self._changed |= {STUDY, FILES}
+            if not self._waiting:
+                self._checker.check(self.study)
+
+    def _noteAdded(self, name: str, note: str) -> None:
+        self.say(" ".join([_("Added {name}.").format(name=name), note]).strip())
+
+
+def _imagesOf(path: Path) -> list[Path]:
+    """A file that is an image, a DICOM folder, or all scans of any other folder."""
+    if path.is_dir() and not is_dicom_folder(path):
+        found = find_pairs(path)
+        return [*(atlas.image for atlas in found.atlases), *found.scans]
+    return [path] if path.is_dir() or image_suffix(path) else []
+
+
+def _isIn(node, known: set[Path]) -> bool:
+    storage = node.GetStorageNode()
+    read = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
+    exported = Path(node.GetAttribute(FILE_ATTRIBUTE) or "")
+    return read in known or exported in known

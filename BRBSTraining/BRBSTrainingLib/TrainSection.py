@@ -1,0 +1,137 @@
+"""The panel's part in which training is started and watched."""
+
+from __future__ import annotations
+
+import time
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+from brbs.settings import PRESETS
+
+from .SettingsSection import SettingsSection, durationText
+from .StudySession import StudySession
+
+PATIENCE_SECONDS = 60.0  # that a training is given to end by itself before it may be killed
+
+
+class TrainSection:
+    """Start, pause, stop; progress, curves, sample, log.
+
+    Args:
+        ui: the panel's widgets.
+        session: the panel's state.
+        settings: what is chosen to train with.
+        guard: runs a function and shows what is wrong with its input.
+    """
+
+    def __init__(self, ui, session: StudySession, settings: SettingsSection, guard) -> None:
+        self._ui, self._session, self._settings, self._guard = ui, session, settings, guard
+        self._stopAskedAt: float | None = None
+        actions = {
+            ui.startButton: self._start,
+            ui.pauseButton: self._pauseOrResume,
+            ui.stopButton: self._stop,
+            ui.plotButton: session.plots.show,
+            ui.sampleButton: session.requestSample,
+            ui.openModelButton: lambda: slicer.util.selectModule("BRBSSegmentation"),
+            ui.copyLogButton: lambda: qt.QApplication.clipboard().setText(ui.logText.plainText),
+        }
+        for button, action in actions.items():
+            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        ui.logGroup.connect("toggled(bool)", lambda shown: self._showLog())
+
+    def update(self) -> None:
+        """Shows the training as it is now."""
+        job, state = self._session.job, self._state()
+        self._updateStart(state)
+        active = state in ("queued", "running", "paused", "stopping")
+        if not active:
+            self._stopAskedAt = None
+        self._ui.pauseButton.enabled = state in ("running", "paused")
+        self._ui.pauseButton.checked = state == "paused"
+        self._ui.pauseButton.text = _("Resume") if state == "paused" else _("Pause")
+        self._updateStop(active)
+        self._ui.sampleButton.enabled = state == "running"
+        self._ui.plotButton.enabled = job is not None
+        self._ui.openModelButton.enabled = job is not None and (job.model / "model.json").is_file()
+        self._ui.progressBar.setValue(round(1000 * job.progress) if job else 0)
+        self._ui.stateLabel.text = self._stateText(state)
+        self._ui.timeLabel.text = self._timeText() if active else ""
+        self._showLog()
+
+    def _state(self) -> str:
+        return self._session.job.state if self._session.job else ""
+
+    def _updateStart(self, state: str) -> None:
+        blocker = self._session.blocker
+        self._ui.startButton.enabled = blocker is None
+        self._ui.startButton.toolTip = blocker or _("Start training in the background.")
+        resumable = self._session.job is not None and self._session.job.resumable
+        self._ui.startButton.text = _("Start or go on…") if resumable else _("Start")
+
+    def _updateStop(self, active: bool) -> None:
+        waited = self._stopAskedAt is not None and time.monotonic() - self._stopAskedAt > PATIENCE_SECONDS
+        self._ui.stopButton.enabled = active and (self._stopAskedAt is None or waited)
+        self._ui.stopButton.text = _("End at once") if waited else _("Stop and keep")
+
+    def _stateText(self, state: str) -> str:
+        if not state:
+            return self._session.blocker or _("Ready to start.")
+        name = self._session.job.model.name
+        sentence = {
+            "queued": _("Training {name} is starting."),
+            "running": _("Training {name} runs."),
+            "paused": _("Training {name} rests."),
+            "stopping": _("Training {name} is ending after its current step."),
+            "finished": _("Training {name} has ended."),
+            "failed": _("Training {name} has failed."),
+        }[state]
+        return " ".join([sentence.format(name=name), self._session.job.message])
+
+    def _timeText(self) -> str:
+        elapsed = self._session.job.elapsedSeconds
+        remaining = self._settings.remainingSeconds(self._session.job)
+        texts = [_("Trained for {time}").format(time=durationText(elapsed))] if elapsed else []
+        if remaining is not None:
+            texts.append(_("about {time} remaining").format(time=durationText(remaining)))
+        return ", ".join(texts)
+
+    def _start(self) -> None:
+        if self._session.job is not None and self._session.job.resumable and self._wantsToGoOn():
+            self._session.goOn(self._settings.device)
+            return
+        limit, steps = self._settings.minutes, PRESETS[self._settings.preset].steps
+        self._session.start(limit, steps, self._settings.device)
+
+    def _wantsToGoOn(self) -> bool:
+        question = _("The last training ended before it was complete. Go on with it? No starts a new one beside it.")
+        return slicer.util.confirmYesNoDisplay(question, _("BRBS Training"))
+
+    def _pauseOrResume(self) -> None:
+        if self._state() == "paused":
+            self._session.job.resume()
+        else:
+            self._session.job.pause()
+
+    def _stop(self) -> None:
+        if self._stopAskedAt is None:
+            self._stopAskedAt = time.monotonic()
+            self._session.logic.stopTraining(self._session.job)
+        else:
+            try:
+                self._session.job.kill()
+            except OSError as error:
+                raise InputError(_("The training could not be ended: {reason}").format(reason=error)) from error
+        self.update()
+
+    def _showLog(self) -> None:
+        if self._ui.logGroup.collapsed:
+            return
+        log = self._session.job.log() if self._session.job else ""
+        if log != self._ui.logText.plainText:
+            self._ui.logText.setPlainText(log)
+            bar = self._ui.logText.verticalScrollBar()
+            bar.setValue(bar.maximum)

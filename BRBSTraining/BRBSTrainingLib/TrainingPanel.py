@@ -1,0 +1,157 @@
+"""The panel of the module: its sections, and a clock that keeps them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+
+from .AtlasSection import AtlasSection
+from .EngineSection import EngineSection
+from .ScanSection import ScanSection
+from .SettingsSection import SettingsSection
+from .StructuresSection import StructuresSection
+from .StudyFolder import StudyFolder
+from .StudySession import ENGINE, FILES, JOB, NOTICE, STUDY, StudySession
+from .TrainSection import TrainSection
+
+TICK_MILLISECONDS = 250
+
+
+class TrainingPanel:
+    """Puts the sections together and passes the session's changes on to them.
+
+    Args:
+        ui: the form's widgets by name.
+        logic: the module's logic.
+    """
+
+    def __init__(self, ui, logic) -> None:
+        self._ui = ui
+        self.session = StudySession(logic)
+        self._parameters = None
+        self._guiTag = None
+        self._asked = False
+        self._settings = SettingsSection(ui, self.session, self.guard)
+        atlases = AtlasSection(ui, self.session, self.guard)
+        scans = ScanSection(ui, self.session, self.guard)
+        train = TrainSection(ui, self.session, self._settings, self.guard)
+        self._sections = [
+            (StructuresSection(ui, self.session, self.guard), {STUDY, FILES}),
+            (atlases, {STUDY, FILES}),
+            (scans, {STUDY, FILES}),
+            (self._settings, {STUDY, FILES, ENGINE}),
+            (EngineSection(ui, self.session, self.guard), {ENGINE}),
+            (train, {STUDY, FILES, ENGINE, JOB}),
+        ]
+        ui.studyPathEdit.connect("currentPathChanged(QString)", lambda path: self.guard(lambda: self._choose(path)))
+        ui.createStudyButton.connect("clicked(bool)", lambda checked: self.guard(self._create))
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MILLISECONDS)
+        self._timer.connect("timeout()", self.tick)
+        self._timer.start()
+
+    def close(self) -> None:
+        """Stops watching; a training goes on."""
+        self._timer.stop()
+        self.setParameters(None)
+        self.session.close()
+
+    def enter(self) -> None:
+        """The module is shown."""
+        if not self._asked:
+            self._asked = True
+            self.session.askEngine()
+        self.guard(self.session.takeAnnotations)
+
+    def exit(self) -> None:
+        """Another module is shown; the training is watched on, so that its end is noticed."""
+
+    def setParameters(self, parameters) -> None:
+        """Follows a parameter node: the study, the preset, ... that it names; None: none."""
+        same = parameters is not None and self._parameters is not None
+        if same and parameters.parameterNode is self._parameters.parameterNode:
+            return
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._guiTag)
+        self._parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self._ui)
+        self._settings.setParameters(parameters)
+        if parameters is not None:
+            self._restoreStudy()
+
+    def guard(self, action: Callable[[], object]) -> None:
+        """Runs an action; what is wrong with its input is shown, not raised."""
+        try:
+            action()
+        except InputError as error:
+            self.session.say(str(error))
+        self.tick()
+
+    def tick(self) -> None:
+        """Takes in what has happened and shows it."""
+        try:
+            changed = self.session.tick()
+        except InputError as error:
+            self.session.say(str(error))
+            changed = {STUDY, FILES, NOTICE}
+        for section, concerns in self._sections:
+            if changed & concerns:
+                section.update()
+        if NOTICE in changed:
+            self._ui.noticeLabel.text = self.session.notice
+            self._ui.noticeLabel.visible = bool(self.session.notice)
+        if STUDY in changed:
+            self._showStudy()
+
+    # ---- the study's folder
+
+    def show(self, folder: Path) -> None:
+        """Opens the study of a folder."""
+        self._ui.studyPathEdit.currentPath = str(folder)
+
+    def _choose(self, path: str) -> None:
+        study = self.session.study
+        if path and StudyFolder.holdsStudy(path) and (study is None or Path(path) != study.folder):
+            self.session.open(path)
+            self._remember()
+        self._showStudy()
+
+    def _create(self) -> None:
+        self.session.create(self._ui.studyPathEdit.currentPath)
+        self._remember()
+
+    def _remember(self) -> None:
+        self._ui.studyPathEdit.addCurrentPathToHistory()
+        if self._parameters is not None:
+            self._parameters.studyFolder = str(self.session.study.folder)
+
+    def _restoreStudy(self) -> None:
+        """A scene opens the study it was saved with; a new scene keeps the one that is open."""
+        folder = self._parameters.studyFolder
+        if folder and StudyFolder.holdsStudy(folder):
+            self._ui.studyPathEdit.currentPath = folder
+        elif self.session.study is not None:
+            self._parameters.studyFolder = str(self.session.study.folder)
+
+    def _showStudy(self) -> None:
+        path, study = self._ui.studyPathEdit.currentPath, self.session.study
+        isOpen = study is not None and bool(path) and Path(path) == study.folder
+        self._ui.createStudyButton.enabled = bool(path) and not StudyFolder.holdsStudy(path)
+        if isOpen:
+            counts = _("{atlases} atlases, {scans} unlabeled scans, {trainings} trainings.")
+            text = counts.format(
+                atlases=len(study.study.atlases),
+                scans=len(study.study.unlabeled),
+                trainings=len(study.modelFolders),
+            )
+        elif path and not StudyFolder.holdsStudy(path):
+            text = _("There is no study in this folder yet; press Create to begin one.")
+        else:
+            text = _("Choose a folder: one that holds a study, or an empty one to begin a study.")
+        self._ui.studyLabel.text = text
