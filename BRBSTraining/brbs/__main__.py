@@ -9,7 +9,7 @@ import sys
 import typing
 from dataclasses import fields
 
-from . import __version__, commands
+from . import __version__, commands, train_command
 from .errors import InputError
 from .settings import DEFAULT_PRESET, PRESETS, Settings
 
@@ -37,7 +37,7 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 
 
 def _add_train(subparsers) -> None:
-    command = _command(subparsers, "train", commands.train, "train on a few annotated and many unannotated scans")
+    command = _command(subparsers, "train", train_command.train, "train on a few annotated and many unannotated scans")
     command.add_argument("--atlas-images", metavar="DIR", help="annotated scans")
     command.add_argument("--atlas-labels", metavar="DIR", help="their label maps, paired by file name")
     command.add_argument("--unlabeled", metavar="DIR", help="scans without annotation")

@@ -177,7 +177,7 @@ class _Steps:
 
     def __call__(self, message: str) -> None:
         if self._listener is not None:
-            self._listener(self._done / self._total, message)
+            self._listener(self._done / self._total, f"{message} ({self._done + 1} of {self._total})")
         self._done += 1
 
 

@@ -1,0 +1,207 @@
+"""The command ``train``: prepares a study and trains on it, visible to whoever watches its job from the start."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+from .files import read_json
+from .job import JOB_FILE, JobWriter, fail_queued_job, user_name
+from .locking import study_lock
+from .model_folder import PREPARED_FILE, TRAINING_FOLDER, TrainingFolder, check_model_folder, remove_model
+from .preparation import Prepared, prepare
+from .progress_bar import progress_bar
+from .settings import DEFAULT_PRESET, PRESETS, Settings
+from .study import Study, pair_folders
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+log = logging.getLogger("brbs")
+
+
+class _StopRequested(Exception):
+    """The job was asked to stop before the training began."""
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Prepares a study and trains on it until the budget is used; the model grows in ``--output``.
+
+    Returns:
+        0, also after a stop request; 130 when Ctrl-C ended the training. The model is written either way, if the
+        training had begun.
+    """
+    folder = Path(arguments.output) / TRAINING_FOLDER
+    lock = study_lock(arguments.study, folder) if arguments.study else nullcontext()
+    with _telling_the_queue(folder), lock:
+        return (_resume if arguments.resume else _train_anew)(arguments, folder)
+
+
+@contextmanager
+def _telling_the_queue(folder: Path) -> Iterator[None]:
+    """Whoever has queued the job learns why it does not start."""
+    try:
+        yield
+    except BaseException as error:
+        fail_queued_job(folder, error)
+        raise
+
+
+def _train_anew(arguments: argparse.Namespace, folder: Path) -> int:
+    """Whatever was in the folder before goes only when the whole study has proved usable and is stored."""
+    from .device import choose_device, keep_freed_memory, voxel_budget
+
+    budget, device = _budget(arguments, folder), choose_device(arguments.device)
+    check_model_folder(folder.parent, overwrite=arguments.overwrite)
+    keep_freed_memory()
+    description = _description(folder, device, budget, _absolute(arguments.study))
+    with TrainingFolder(folder) as before, JobWriter(folder, **description) as job:
+        try:
+            settings, prepared = _prepare(arguments, folder, voxel_budget(device), job)
+        except _StopRequested:
+            job.update(state="finished", message="stopped before training began")
+            log.info("stopped before training began")
+            return 0
+        before.keep()
+        remove_model(folder.parent)
+        return _run(_trainer(prepared, settings, budget, device, folder, job))
+
+
+def _resume(arguments: argparse.Namespace, folder: Path) -> int:
+    from .device import choose_device, keep_freed_memory
+
+    budget, device = _budget(arguments, folder), choose_device(arguments.device)
+    check_model_folder(folder.parent, resume=True)
+    keep_freed_memory()
+    settings, prepared = _resumed_settings(arguments, folder), Prepared.load(folder / PREPARED_FILE)
+    study = _absolute(arguments.study) or _started(folder).get("study")
+    description = _description(folder, device, budget, study)
+    counts = {"atlases": len(prepared.atlas_names), "unlabeled": len(prepared.unlabeled_names)}
+    with JobWriter(folder, **description, settings=settings.to_json(), **counts) as job:
+        trainer = _trainer(prepared, settings, budget, device, folder, job)
+        trainer.resume()
+        log.info("going on at step %d, %.1f minutes", trainer.step, trainer.seconds / 60)
+        if trainer.progress >= 1:
+            log.warning("the budget was used up before; give more --minutes or --steps to train on")
+        return _run(trainer)
+
+
+def _prepare(
+    arguments: argparse.Namespace, folder: Path, voxel_budget: int, job: JobWriter
+) -> tuple[Settings, Prepared]:
+    """Reads the study, tells the job how far it is, and stores what was prepared."""
+    job.update(message="reading the study")
+    study = _study(arguments)
+    counts = {"atlases": len(study.atlases), "unlabeled": len(study.unlabeled)}
+    job.describe(settings=study.settings.to_json(), **counts)
+    with progress_bar() as show:
+
+        def tell(done: float, what: str) -> None:
+            if job.stop_requested:
+                raise _StopRequested
+            job.update(message=what)
+            show(done, what)
+
+        prepared = prepare(study, voxel_budget, tell)
+    if arguments.study and (arguments.dataset or arguments.unlabeled):  # else it was read, and may be edited meanwhile
+        study.save(arguments.study)
+    prepared.save(folder / PREPARED_FILE)
+    return study.settings, prepared
+
+
+def _description(folder: Path, device, budget: dict[str, Any], study: str | None) -> dict[str, Any]:
+    """What ``job.json`` tells of a training beside its state; settings and counts come when they are known."""
+    whole = {"output": os.path.abspath(folder.parent), "study": study, "user": user_name(), "device": str(device)}
+    return whole | budget
+
+
+def _trainer(prepared: Prepared, settings: Settings, budget: dict, device, folder: Path, job: JobWriter) -> Trainer:
+    from .trainer import Budget, Trainer
+
+    return Trainer(prepared, settings, Budget(**budget), device, folder.parent, job)
+
+
+def _run(trainer: Trainer) -> int:
+    """Trains and tells what came out; returns the exit code."""
+    log.info("training on %s, U-Net widths %s", trainer.device, " ".join(map(str, trainer.channels)))
+    finished = trainer.run()
+    dice = ", ".join(f"{name} {value:.3f}" for name, value in trainer.metrics.items())
+    state, minutes = "finished" if finished else "stopped", trainer.seconds / 60
+    log.info("%s after %d steps, %.1f minutes", state, trainer.step, minutes)
+    log.info("validation Dice (%s): %s", "annotated scans" if trainer.validation.real else "bent atlases", dice)
+    log.info("model: %s%s", trainer.output, "" if finished else "; --resume goes on")
+    return 130 if trainer.interrupted and not finished else 0
+
+
+def _absolute(folder: str | None) -> str | None:
+    return None if folder is None else os.path.abspath(folder)
+
+
+def _budget(arguments: argparse.Namespace, folder: Path) -> dict[str, float | int | None]:
+    """Minutes and steps as given, else of the training to be resumed, else the preset's steps."""
+    for name, value in (("--minutes", arguments.minutes), ("--steps", arguments.steps)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} {value:g}: must be more than 0")
+    if arguments.minutes is None and arguments.steps is None:
+        if arguments.resume:
+            started = _started(folder)
+            return {name: started[name] for name in ("minutes", "steps")}
+        return {"minutes": None, "steps": PRESETS[arguments.preset or DEFAULT_PRESET].steps}
+    return {"minutes": arguments.minutes, "steps": arguments.steps}
+
+
+def _started(folder: Path) -> dict:
+    """What the training to be resumed was started with."""
+    path = folder / JOB_FILE
+    if not path.is_file():
+        raise InputError(f"{folder.parent}: no training to resume here; start without --resume")
+    started = read_json(path)
+    if not {"settings", "minutes", "steps"} <= set(started):
+        raise InputError(f"{path}: does not tell how the training was started; train anew with --overwrite")
+    return started
+
+
+def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> Settings:
+    """The settings of the training to be resumed; refuses others on the command line."""
+    settings = Settings.from_json(_started(folder)["settings"])
+    wanted = _settings(arguments, settings)
+    for item in fields(Settings):
+        if getattr(wanted, item.name) != (kept := getattr(settings, item.name)):
+            option = f"--{item.name.replace('_', '-')}"
+            raise InputError(f"{option}: is {kept} in the training to be resumed; leave it out, or train anew")
+    return settings
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    folders = (arguments.atlas_images, arguments.atlas_labels, arguments.unlabeled)
+    if arguments.dataset:
+        if any(folders):
+            raise InputError("--dataset brings its own folders; leave out --atlas-images, --atlas-labels, --unlabeled")
+        study = Study.from_dataset(arguments.dataset, _settings(arguments, PRESETS[DEFAULT_PRESET].settings))
+    elif all(folders):
+        study = Study.from_folders(*folders, _settings(arguments, PRESETS[DEFAULT_PRESET].settings))
+    elif arguments.study and not any(folders):
+        study = Study.load(arguments.study)
+        study.settings = _settings(arguments, study.settings)
+    else:
+        raise InputError("give --atlas-images, --atlas-labels and --unlabeled, or --dataset, or a --study that exists")
+    if arguments.validation_images or arguments.validation_labels:
+        if not (arguments.validation_images and arguments.validation_labels):
+            raise InputError("give both --validation-images and --validation-labels, or neither")
+        study.validation = pair_folders(arguments.validation_images, arguments.validation_labels)
+    return study
+
+
+def _settings(arguments: argparse.Namespace, base: Settings) -> Settings:
+    """The preset asked for, else ``base``, with the settings given one by one."""
+    given = {item.name: getattr(arguments, item.name) for item in fields(Settings)}
+    changed = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
+    return replace(PRESETS[arguments.preset].settings if arguments.preset else base, **changed)
