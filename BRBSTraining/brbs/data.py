@@ -63,9 +63,17 @@ class TrainingData:
         """(N, D, H, W) class indices to (N, K, D, H, W) float32."""
         return F.one_hot(labels.long(), self.class_count).movedim(-1, 1).float()
 
-    def draw_atlas(self, generator: torch.Generator, bend: bool) -> tuple[Tensor, Tensor]:
-        """One atlas, rotated, scaled and, if asked, bent: image (1, 1, D, H, W) and label map (1, K, D, H, W)."""
-        index = self._index(len(self.atlas_images), generator)
+    def draw_index(self, generator: torch.Generator) -> int:
+        """Index of one atlas."""
+        return self._index(len(self.atlas_images), generator)
+
+    def draw_atlas(self, generator: torch.Generator, bend: bool, atlas: int | None = None) -> tuple[Tensor, Tensor]:
+        """An atlas (None: any), rotated, scaled and, if asked, bent.
+
+        Returns:
+            Image (1, 1, D, H, W) and label map (1, K, D, H, W).
+        """
+        index = self.draw_index(generator) if atlas is None else atlas
         grid = self._grid(generator, bend)
         labels = self.onehot(self.atlas_labels[index : index + 1])
         drawn = sample(torch.cat([self.atlas_images[index : index + 1], labels], dim=1), grid)
@@ -76,9 +84,11 @@ class TrainingData:
         first = self._index(len(self.scans), generator)
         return first, (first + 1 + self._index(max(len(self.scans) - 1, 1), generator)) % len(self.scans)
 
-    def draw_triple(self, scans: tuple[int, int], generator: torch.Generator, bend: bool) -> Triple:
-        """An atlas and two given scans with their current pseudo label maps, all bent alike if asked."""
-        atlas = self._index(len(self.atlas_images), generator)
+    def draw_triple(
+        self, scans: tuple[int, int], generator: torch.Generator, bend: bool, atlas: int | None = None
+    ) -> Triple:
+        """An atlas (None: any) and two given scans with their current pseudo label maps, all bent alike if asked."""
+        atlas = self.draw_index(generator) if atlas is None else atlas
         grid = self._grid(generator, bend)
         atlas_source = self._source(self.atlas_images, self.atlas_labels, atlas)
         scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in scans]

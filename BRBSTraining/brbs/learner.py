@@ -13,7 +13,7 @@ from .device import autocast, memory_format, reduced_precision
 from .networks import RegistrationNet, SegmentationNet
 from .schedule import REGISTRATION, SEGMENTATION, learning_rate, phase
 from .settings import Settings
-from .steps import Losses, atlas_step, registration_step, segmentation_step
+from .steps import Losses, Network, atlas_step, registration_step, segmentation_step
 
 REFRESH_SHARE = 0.1  # of the training after which a scan's pseudo labels are renewed when it is drawn
 
@@ -63,7 +63,7 @@ class Learner:
         if current == SEGMENTATION:
             losses |= self._learn("segmentation", progress, self._atlas_losses)
         else:
-            triple = self._draw(progress)
+            triple = self.draw(self.data.draw_scans(self.generator), progress, self.generator)
             if current == REGISTRATION or self.own_steps["segmentation"] % self.settings.registration_interval == 0:
                 losses |= self._learn("registration", progress, lambda: self._registration_losses(triple))
             if current != REGISTRATION:
@@ -85,18 +85,17 @@ class Learner:
         return losses
 
     def _atlas_losses(self) -> Losses:
-        return atlas_step(self._run(self.segmentation), self.data, self.settings, self.generator)
+        return atlas_step(self.applied(self.segmentation), self.data, self.settings, self.generator)
 
     def _registration_losses(self, triple: Triple) -> Losses:
-        return registration_step(self._run(self.registration), triple, self.settings, self.generator)
+        return registration_step(self.applied(self.registration), triple, self.settings, self.generator)
 
     def _segmentation_losses(self, triple: Triple) -> Losses:
-        teacher = None if self.teacher is None else self._run(self.teacher)
-        return segmentation_step(
-            self._run(self.segmentation), teacher, self._run(self.registration), triple, self.settings, self.generator
-        )
+        teacher = None if self.teacher is None else self.applied(self.teacher)
+        networks = self.applied(self.segmentation), teacher, self.applied(self.registration)
+        return segmentation_step(*networks, triple, self.settings, self.generator)
 
-    def _run(self, network: nn.Module):
+    def applied(self, network: nn.Module) -> Network:
         """The network under autocast, its input in the memory format of its weights."""
 
         def run(*volumes: Tensor) -> Tensor:
@@ -113,16 +112,24 @@ class Learner:
         decay = min(self.settings.averaging, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.segmentation.parameters()), 1 - decay)
 
-    def _draw(self, progress: float) -> Triple:
-        """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published."""
+    def draw(
+        self, scans: tuple[int, int], progress: float, generator: torch.Generator, atlas: int | None = None
+    ) -> Triple:
+        """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published.
+
+        Args:
+            scans: indices of the two unlabeled scans.
+            progress: of the training; pseudo labels that are too old then are renewed.
+            generator: of the draws.
+            atlas: index of the atlas; None: any.
+        """
         bend = self.settings.augmentation == "full"
-        scans = self.data.draw_scans(self.generator)
         if self.teacher is not None:
             self._renew_labels(scans, progress)
-            return self.data.draw_triple(scans, self.generator, bend)
-        triple = self.data.draw_triple(scans, self.generator, bend)
+            return self.data.draw_triple(scans, generator, bend, atlas)
+        triple = self.data.draw_triple(scans, generator, bend, atlas)
         with torch.no_grad():
-            labels = self._run(self.segmentation)(torch.cat([triple.scan_1, triple.scan_2])).float().softmax(1)
+            labels = self.applied(self.segmentation)(torch.cat([triple.scan_1, triple.scan_2])).float().softmax(1)
         triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
         return triple
 
@@ -137,7 +144,7 @@ class Learner:
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Class indices (N, D, H, W) uint8 of images (N, 1, D, H, W), by :attr:`best_segmentation`."""
-        network = self._run(self.best_segmentation)
+        network = self.applied(self.best_segmentation)
         return torch.cat([network(pair).argmax(1).to(torch.uint8) for pair in images.split(2)])
 
     def state_dict(self) -> dict[str, Any]:

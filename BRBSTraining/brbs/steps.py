@@ -118,15 +118,8 @@ def segmentation_step(
             gradient, as published.
     """
     alpha, beta, gamma = draw_fractions(3, generator).to(triple.scan_1.device)
-    generate = generate_published if settings.augmentation == "published" else generate_sharp
     with torch.no_grad():
-        flow_u, flow_l = displacement(
-            registration,
-            torch.cat([triple.scan_1, triple.atlas_image]),
-            torch.cat([triple.atlas_image, triple.scan_2]),
-            settings.registration_scale,
-        ).split(1)
-        generated, target, passed = generate(triple, flow_u, flow_l, alpha, beta)
+        generated, target, passed = generate(registration, triple, alpha, beta, settings)
         mixed = mixture(passed, triple.scan_2, gamma)
         ends = torch.cat([passed, triple.scan_2])
         if settings.augmentation == "full":  # beside samples that lean on S's opinion, one that does not
@@ -135,6 +128,27 @@ def segmentation_step(
             generated, mixed = seen[:-1], seen[-1:]
         target_logits = None if teacher is None else teacher(ends).float()
     return segmentation_losses(segmentation, generated, target, mixed, ends, gamma, settings, target_logits)
+
+
+def generate(
+    registration: Network, triple: Triple, alpha: Tensor, beta: Tensor, settings: Settings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """S3P's sample and x_uu of a triple, as the settings ask for them.
+
+    Args:
+        alpha, beta: fractions of space and style.
+
+    Returns:
+        x_new (1, 1, D, H, W), y_new (1, K, D, H, W), x_uu (1, 1, D, H, W).
+    """
+    flow_u, flow_l = displacement(
+        registration,
+        torch.cat([triple.scan_1, triple.atlas_image]),
+        torch.cat([triple.atlas_image, triple.scan_2]),
+        settings.registration_scale,
+    ).split(1)
+    make = generate_published if settings.augmentation == "published" else generate_sharp
+    return make(triple, flow_u, flow_l, alpha, beta)
 
 
 def generate_published(

@@ -27,6 +27,7 @@ from .learner import Learner
 from .metrics import dice
 from .model import ModelBundle
 from .preparation import Prepared
+from .sample import draw_sample, write_sample
 from .schedule import phase
 from .settings import Settings
 
@@ -98,6 +99,7 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self._clock = time.monotonic()
         self._interrupted = threading.Event()
+        self._samples = torch.Generator().manual_seed(settings.seed + 2)  # of their own
 
     # ---- the loop
 
@@ -127,6 +129,7 @@ class Trainer:
         while self.progress < 1 and not self._stopping():
             losses |= self.learner.step(self.progress)
             self.step += 1
+            self._answer_sample_request()
             if self._validation_due():
                 self.validate()
             self._tick()
@@ -165,6 +168,7 @@ class Trainer:
             self._tick()
             self.job.update(state="paused", message="paused")
             while self.job.pause_requested and not self.job.stop_requested and not self.interrupted:
+                self._answer_sample_request()
                 time.sleep(PAUSE_SECONDS)
             self.job.update(state="running", message="training")
             self._clock = time.monotonic()
@@ -213,6 +217,17 @@ class Trainer:
         dice = {"dice": f"{self.metrics['mean']:.3f}"} if self.metrics else {}
         bar.set_postfix(step=self.step, **dice, refresh=False)
         bar.refresh()
+
+    def _answer_sample_request(self) -> None:
+        """Shows what is being learned from, if somebody wants to see it; the training goes on as it would have."""
+        if not self.job.sample_requested:
+            return
+        self.job.clear_sample_request()
+        sample = draw_sample(self.learner, self.progress, self._samples)
+        try:
+            self.job.event("sample", step=self.step, **write_sample(sample, self.prepared, self.job.folder))
+        except InputError as error:
+            log.warning("%s", error)  # the training is worth more than the sample
 
     def _refuse_broken(self, what: str) -> NoReturn:
         raise InputError(

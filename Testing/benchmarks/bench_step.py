@@ -70,8 +70,8 @@ def engine_step(size):
 
     def pair_losses():
         with torch.no_grad():
-            labels = learner._run(learner.segmentation)(scan_1).float().softmax(1)
-        return steps.registration_losses(learner._run(learner.registration), atlas, scan_1, onehot, labels, PAPER)
+            labels = learner.applied(learner.segmentation)(scan_1).float().softmax(1)
+        return steps.registration_losses(learner.applied(learner.registration), atlas, scan_1, onehot, labels, PAPER)
 
     return step
 
