@@ -25,6 +25,9 @@ def application(scene):
     application.settings().clear()
     record()
     yield application
+    # a test may leave widgets behind that watch the scene: they see it closed while they live, and no more afterwards
+    scene.Clear(0)
+    scene.RemoveAllObservers()
     for widget in application.topLevelWidgets():
         widget.close()
         widget.deleteLater()
