@@ -28,9 +28,7 @@ class AtlasSection:
 
     def __init__(self, ui, session: StudySession, guard) -> None:
         self._ui, self._session, self._guard = ui, session, guard
-        self._table = RowTable(
-            ui.atlasTable, [_("Scan"), _("Segmentation"), _("Structures"), _("Status")]
-        )
+        self._table = RowTable(ui.atlasTable, [_("Scan"), _("Status"), _("Structures"), _("Segmentation")])
         self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addFolders(paths)))
         ui.addAtlasButton.connect("clicked(bool)", lambda checked: guard(self._addFromScene))
         ui.addAtlasFolderButton.connect("clicked(bool)", lambda checked: guard(self._chooseFolder))
@@ -55,15 +53,15 @@ class AtlasSection:
 
     def _row(self, atlas) -> Row:
         item = self._session.item(atlas.image, atlas.labels)
-        names = (atlas.image.name, atlas.labels.name)
+        image, labels = atlas.image.name, atlas.labels.name
         if item is None:
             text = _("checking…") if self._session.checking else _("not checked")
-            return Row(atlas.image, (*names, "", text), BUSY, str(atlas.image))
+            return Row(atlas.image, (image, text, "", labels), BUSY, str(atlas.image))
         structures = self._structureNames(item)
-        count = str(len(structures))
+        count = f"{len(structures)} / {len(self._session.study.study.schema.labels)}"
         details = [item.message, _("Structures: {names}").format(names=", ".join(structures)), str(atlas.image)]
-        toolTip = "\n".join(filter(None, details))
-        return Row(atlas.image, (*names, count, statusText(item.status)), MARKS.get(item.status, BAD), toolTip)
+        cells = (image, statusText(item.status), count, labels)
+        return Row(atlas.image, cells, MARKS.get(item.status, BAD), "\n".join(filter(None, details)))
 
     def _structureNames(self, item) -> list[str]:
         """Names of the structures found, as the study calls them."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import qt
 
+NAME, STATUS = 0, 1  # columns
+NAME_WIDTH = 130  # pixels; the user may change it
 GOOD, BUSY, ODD, BAD = "good", "busy", "odd", "bad"
 _ICONS = {
     GOOD: "SP_DialogApplyButton",
@@ -22,8 +24,10 @@ class Row:
 
     Attributes:
         key: what the line stands for.
-        cells: texts, a column each; the last is the status.
-        mark: one of GOOD, BUSY, ODD and BAD: the status's icon.
+        cells: texts, a column each; the second is the status.
+        mark: one of NAME, STATUS = 0, 1  # columns
+NAME_WIDTH = 130  # pixels; the user may change it
+GOOD, BUSY, ODD and BAD: the status's icon.
         toolTip: shown over every cell.
     """
 
@@ -50,10 +54,9 @@ class RowTable:
         table.setHorizontalHeaderLabels(list(headers))
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.verticalHeader().setVisible(False)
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column in range(1, len(headers)):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        table.horizontalHeader().setResizeContentsPrecision(0)  # what is in view tells the widths
+        table.setColumnWidth(NAME, NAME_WIDTH)
+        self._fitColumns()
 
     def show(self, rows: Sequence[Row]) -> None:
         """Shows these rows; the selection stays on the same lines."""
@@ -65,17 +68,24 @@ class RowTable:
             if row != before:
                 self._fill(index, row)
         self._table.setUpdatesEnabled(True)
-        self._rows = list(rows)
+        if list(rows) != self._rows:
+            self._rows = list(rows)
+            self._fitColumns()
 
     def selected(self) -> list:
         """Keys of the selected rows."""
         chosen = {index.row() for index in self._table.selectionModel().selectedRows()}
         return [self._rows[index].key for index in sorted(chosen) if index < len(self._rows)]
 
+    def _fitColumns(self) -> None:
+        """Once for all rows: a header that fits itself does so after each cell."""
+        for column in range(STATUS, self._table.columnCount):
+            self._table.resizeColumnToContents(column)
+
     def _fill(self, index: int, row: Row) -> None:
         for column, text in enumerate(row.cells):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(row.toolTip)
-            if column == len(row.cells) - 1:
+            if column == STATUS:
                 item.setIcon(self._icons[row.mark])
             self._table.setItem(index, column, item)

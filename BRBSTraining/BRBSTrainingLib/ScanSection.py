@@ -28,7 +28,7 @@ class ScanSection:
 
     def __init__(self, ui, session: StudySession, guard) -> None:
         self._ui, self._session = ui, session
-        self._table = RowTable(ui.scanTable, [_("Scan"), _("Voxels"), _("Spacing (mm)"), _("Status")])
+        self._table = RowTable(ui.scanTable, [_("Scan"), _("Status"), _("Voxels"), _("Spacing (mm)")])
         self._drop = FileDrop(ui.scanTable, lambda paths: guard(lambda: self._addFiles(paths)))
         actions = {
             ui.addScanButton: lambda: session.addVolumes([ui.scanVolumeSelector.currentNode()]),
@@ -63,10 +63,10 @@ class ScanSection:
         item = self._session.item(path)
         if item is None:
             text = _("checking…") if self._session.checking else _("not checked")
-            return Row(path, (path.name, "", "", text), BUSY, str(path))
+            return Row(path, (path.name, text, "", ""), BUSY, str(path))
         size, spacing = _times(item.size, "d"), _times(item.spacing, ".3g")
         toolTip = "\n".join(filter(None, [item.message, str(path)]))
-        return Row(path, (path.name, size, spacing, statusText(item.status)), MARKS.get(item.status, BAD), toolTip)
+        return Row(path, (path.name, statusText(item.status), size, spacing), MARKS.get(item.status, BAD), toolTip)
 
     def _summary(self) -> str:
         paths = self._session.study.study.unlabeled

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 from brbs.errors import InputError
@@ -197,5 +198,5 @@ def _same(path: str | Path) -> str:
 def _unused(folder: Path, name: str, suffix: str) -> Path:
     """A file in the folder that does not exist yet, named like a node as far as all file systems allow."""
     safe = re.sub(r'[\x00-\x1f<>:"/\\|?*~]', "_", name).strip(" .")[:80] or "scan"
-    candidates = (folder / f"{safe}{number}{suffix}" for number in ["", *(f"_{n}" for n in range(2, 10**6))])
-    return next(path for path in candidates if not path.exists())
+    numbers = chain([""], (f"_{number}" for number in count(2)))
+    return next(path for path in (folder / f"{safe}{number}{suffix}" for number in numbers) if not path.exists())

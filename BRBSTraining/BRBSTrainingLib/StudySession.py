@@ -19,7 +19,7 @@ from brbs.volumes import image_suffix, is_dicom_folder
 from .Annotation import annotations, beginAnnotation, endAnnotation, isDrawn
 from .EngineReport import EngineReport
 from .SampleView import showSample
-from .SceneImport import FILE_ATTRIBUTE
+from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
 from .TrainingJob import TrainingJob
@@ -53,6 +53,7 @@ class StudySession:
         self._changed: set[str] = set(ALL)
         self._jobSeen: tuple = ()
         self._sampleAwaited = False
+        self._moreEvents = False
 
     def close(self) -> None:
         """Stops looking at files and devices; a training goes on."""
@@ -261,6 +262,11 @@ class StudySession:
 
     # ---- time goes by
 
+    @property
+    def hasMore(self) -> bool:
+        """Whether volumes or events are waiting to be taken in, so that the next tick should follow at once."""
+        return bool(self._waiting) or self._moreEvents
+
     def tick(self) -> set[str]:
         """Takes in what has happened; returns which parts have changed since the last call.
 
@@ -286,9 +292,11 @@ class StudySession:
         return True
 
     def _pollJob(self) -> None:
+        self._moreEvents = False
         if self.job is None:
             return
         events = self.job.newEvents()
+        self._moreEvents = bool(events)
         self.plots.add(events)
         samples = [event for event in events if event.get("kind") == "sample"]
         if samples and self._sampleAwaited:
@@ -310,21 +318,25 @@ class StudySession:
         return _("The training has ended; the model {name} can be used in BRBS Segmentation.").format(name=name)
 
     def _addWaiting(self) -> None:
+        """Exports some of the waiting volumes, at least one."""
+        if not self._waiting:
+            return
+        images, notes = [], []
         until = time.monotonic() + EXPORT_SECONDS
-        taken = 0
-        while self._waiting and (not taken or time.monotonic() < until):
-            node = slicer.mrmlScene.GetNodeByID(self._waiting.pop(0))
-            taken += 1
-            if node is not None:  # it may have been deleted since
-                note = self.logic.addUnlabeled(self.study, node)
-                self._noteAdded(node.GetName(), note)
-        if taken:
+        try:
+            while self._waiting and (not images or time.monotonic() < until):
+                node = slicer.mrmlScene.GetNodeByID(self._waiting.pop(0))
+                if node is not None:  # it may have been deleted since
+                    image, note = scanFile(self.study, node)
+                    images.append(image)
+                    notes += [note] if note else []
+        finally:
+            self.study.addUnlabeled(images)
             self._changed |= {STUDY, FILES}
             if not self._waiting:
                 self._checker.check(self.study)
-
-    def _noteAdded(self, name: str, note: str) -> None:
-        self.say(" ".join([_("Added {name}.").format(name=name), note]).strip())
+        added = _("Added {count} volumes; {waiting} are waiting.").format(count=len(images), waiting=len(self._waiting))
+        self.say(" ".join([added, *notes]))
 
 
 def _imagesOf(path: Path) -> list[Path]:

@@ -60,6 +60,7 @@ class TrainSection:
         self._ui.progressBar.setValue(round(1000 * job.progress) if job else 0)
         self._ui.stateLabel.text = self._stateText(state)
         self._ui.timeLabel.text = self._timeText() if active else ""
+        self._ui.timeLabel.visible = bool(self._ui.timeLabel.text)
         self._showLog()
 
     def _state(self) -> str:
@@ -70,7 +71,7 @@ class TrainSection:
         self._ui.startButton.enabled = blocker is None
         self._ui.startButton.toolTip = blocker or _("Start training in the background.")
         resumable = self._session.job is not None and self._session.job.resumable
-        self._ui.startButton.text = _("Start or go on…") if resumable else _("Start")
+        self._ui.startButton.text = _("Start…") if resumable else _("Start")
 
     def _updateStop(self, active: bool) -> None:
         waited = self._stopAskedAt is not None and time.monotonic() - self._stopAskedAt > PATIENCE_SECONDS
@@ -80,16 +81,15 @@ class TrainSection:
     def _stateText(self, state: str) -> str:
         if not state:
             return self._session.blocker or _("Ready to start.")
-        name = self._session.job.model.name
         sentence = {
             "queued": _("Training {name} is starting."),
-            "running": _("Training {name} runs."),
+            "running": _("Training {name} runs: {message}."),
             "paused": _("Training {name} rests."),
             "stopping": _("Training {name} is ending after its current step."),
-            "finished": _("Training {name} has ended."),
-            "failed": _("Training {name} has failed."),
+            "finished": _("Training {name} has {message}."),
+            "failed": _("Training {name} has failed: {message}"),
         }[state]
-        return " ".join([sentence.format(name=name), self._session.job.message])
+        return sentence.format(name=self._session.job.model.name, message=self._session.job.message)
 
     def _timeText(self) -> str:
         elapsed = self._session.job.elapsedSeconds

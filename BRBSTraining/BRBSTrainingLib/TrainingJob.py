@@ -12,7 +12,7 @@ from typing import Any
 from brbs.job import ACTIVE_STATES, JobReader
 
 LOG_FILE = "log.txt"
-BITE = 256 * 1024  # bytes of events taken at a time, so that the application never waits
+BITE = 64 * 1024  # bytes of events taken at a time, so that the application never waits
 LOG_TAIL = 64 * 1024  # bytes of the log shown
 
 

@@ -19,7 +19,7 @@ from .StudyFolder import StudyFolder
 from .StudySession import ENGINE, FILES, JOB, NOTICE, STUDY, StudySession
 from .TrainSection import TrainSection
 
-TICK_MILLISECONDS = 250
+TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 10
 
 
 class TrainingPanel:
@@ -108,6 +108,7 @@ class TrainingPanel:
             self._ui.noticeLabel.visible = bool(self.session.notice)
         if STUDY in changed:
             self._showStudy()
+        self._timer.setInterval(HURRIED_MILLISECONDS if self.session.hasMore else TICK_MILLISECONDS)
 
     # ---- the study's folder
 
@@ -151,7 +152,7 @@ class TrainingPanel:
                 trainings=len(study.modelFolders),
             )
         elif path and not StudyFolder.holdsStudy(path):
-            text = _("There is no study in this folder yet; press Create to begin one.")
+            text = _("No study here yet; press Create to begin one.")
         else:
-            text = _("Choose a folder: one that holds a study, or an empty one to begin a study.")
+            text = _("Choose the folder of a study, or an empty one to begin one.")
         self._ui.studyLabel.text = text

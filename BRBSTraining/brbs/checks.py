@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def _remembered(path: Path) -> dict[Key, CheckedItem]:
     return {item.key: item for item in items}
 
 
+@lru_cache(maxsize=10_000)  # a panel reads the same lines again and again while more are added
 def _parsed(line: bytes) -> CheckedItem | None:
     try:
         content = json.loads(line)
@@ -252,13 +254,28 @@ def judge(items: Iterable[CheckedItem], schema: LabelSchema) -> list[CheckedItem
         schema: the structures of the study; label maps are not judged while it is empty.
     """
     items = list(items)
-    atlases = [item for item in items if item.role == "atlas" and item.status == "ready"]
-    return [_judged(item, atlases, schema) if item.status == "ready" else item for item in items]
+    usual = _Usual.of([item for item in items if item.role == "atlas" and item.status == "ready"])
+    return [_judged(item, usual, schema) if item.status == "ready" else item for item in items]
 
 
-def _judged(item: CheckedItem, atlases: Sequence[CheckedItem], schema: LabelSchema) -> CheckedItem:
+@dataclass(frozen=True)
+class _Usual:
+    """What most atlases are like: orientation, and median field of view along the patient's axes in mm."""
+
+    orientation: str
+    extent: tuple[float, ...]
+
+    @classmethod
+    def of(cls, atlases: Sequence[CheckedItem]) -> _Usual | None:
+        if not atlases:
+            return None
+        orientation = Counter(atlas.orientation for atlas in atlases).most_common(1)[0][0]
+        return cls(orientation, tuple(np.median([atlas.extent for atlas in atlases], axis=0).tolist()))
+
+
+def _judged(item: CheckedItem, usual: _Usual | None, schema: LabelSchema) -> CheckedItem:
     if item.role == "unlabeled":
-        oddity = _oddity(item, atlases)
+        oddity = _oddity(item, usual) if usual else ""
         return replace(item, status="odd", message=oddity) if oddity else item
     if not schema.labels:
         return item
@@ -285,22 +302,18 @@ def _stranger(item: CheckedItem, schema: LabelSchema) -> str:
     return ""
 
 
-def _oddity(item: CheckedItem, atlases: Sequence[CheckedItem]) -> str:
+def _oddity(item: CheckedItem, usual: _Usual) -> str:
     """What makes a scan unlike the atlases; "" when nothing does."""
-    if not atlases:
-        return ""
-    usual = Counter(atlas.orientation for atlas in atlases).most_common(1)[0][0]
-    if item.orientation != usual:
+    if item.orientation != usual.orientation:
         return (
-            f"{item.image}: its voxel axes run {item.orientation}, those of most atlases {usual}; "
+            f"{item.image}: its voxel axes run {item.orientation}, those of most atlases {usual.orientation}; "
             "it is turned for training, only check that it is the right scan"
         )
-    median = np.median([atlas.extent for atlas in atlases], axis=0)
-    ratios = np.array(item.extent) / median
-    if np.all(ratios <= _MUCH_LARGER) and np.all(ratios >= 1 / _MUCH_LARGER):
+    ratios = [own / other for own, other in zip(item.extent, usual.extent)]
+    if max(ratios) <= _MUCH_LARGER and min(ratios) >= 1 / _MUCH_LARGER:
         return ""
     return (
-        f"{item.image}: shows {_box(item.extent)} mm, the atlases {_box(median)} mm (left-right, front-back, "
+        f"{item.image}: shows {_box(item.extent)} mm, the atlases {_box(usual.extent)} mm (left-right, front-back, "
         "foot-head); check that it is the right scan, or crop it"
     )
 
@@ -314,7 +327,7 @@ def trainable(study: Study, items: Iterable[CheckedItem]) -> str | None:
 
     Args:
         study: about to be trained.
-        items: what is known, as :func:`read_checks` or :func:`judge` give it.
+        items: what is known, judged.
     """
     if not study.atlases:
         return "There is no atlas yet: add a scan with its segmentation."
@@ -322,7 +335,7 @@ def trainable(study: Study, items: Iterable[CheckedItem]) -> str | None:
         return "There are no structures yet: add an atlas whose segmentation holds some."
     if not study.unlabeled:
         return "There is no unlabeled scan yet: add some, they are what the atlases are taught from."
-    known = {item.key: item for item in judge(items, study.schema)}
+    known = {item.key: item for item in items}
     wanted = study_items(study)
     waiting = sum(item.key not in known for item in wanted)
     if waiting:

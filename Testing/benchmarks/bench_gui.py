@@ -95,6 +95,9 @@ class Bench:
 
     def events(self, count: int) -> None:
         """Opens a study whose training has told many events."""
+        import slicer
+
+        slicer.mrmlScene.Clear(0)
         folder = self._session.study.newModelFolder() / "training"
         folder.mkdir(parents=True)
         names = ("segmentation", "mix", "teaching", "smoothness", "similarity", "inverse", "consistency")

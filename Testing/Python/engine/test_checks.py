@@ -299,7 +299,7 @@ def test_several_bad_files_are_counted_and_warnings_do_not_stop() -> None:
     odd = [item(structures=SCHEMA.labels[:1]), item("unlabeled", "s", orientation="RAS")]
     assert trainable(study_of(*odd), odd) is None
     stranger = item(structures=(*SCHEMA.labels, Label(9, "Rand", (1, 0, 0))))
-    assert "unknown to the study" in trainable(study_of(stranger, odd[1]), [stranger, odd[1]])
+    assert "unknown to the study" in trainable(study_of(stranger, odd[1]), judge([stranger, odd[1]], SCHEMA))
 
 
 # The command
