@@ -73,14 +73,52 @@ def test_contents_of_a_collapsed_section_are_hidden_and_come_back_as_they_were(a
     assert not shown.visible
     revealed.visible = True
     assert not revealed.visible
+    dismissed = qt.QLabel("d")
+    layout.addWidget(dismissed)
+    application.processEvents()
+    dismissed.visible = False
 
     folded = []
     section.connect("contentsCollapsed(bool)", folded.append)
     section.collapsed = False
-    assert [label.visible for label in (shown, hidden, revealed)] == [True, False, True]
+    assert [label.visible for label in (shown, hidden, revealed, dismissed)] == [True, False, True, False]
     assert folded == [False]
     section.click()
     assert section.collapsed and not shown.visible
+
+
+def pathEdit(told):
+    edit = ctk.ctkPathLineEdit()
+    edit.settingKey = "Köpfe"
+    edit.connect("currentPathChanged(QString)", told.append)
+    return edit
+
+
+def test_a_path_of_the_history_is_shown_again_and_nobody_is_told(application):
+    told = []
+    for path in ("first", "second"):
+        edit = pathEdit(told)
+        edit.currentPath = path
+        edit.addCurrentPathToHistory()
+    del told[:]
+    edit = pathEdit(told)
+    assert edit.currentPath == "second"
+    edit.currentPath = "second"
+    assert told == []
+    edit.currentPath = "elsewhere"
+    assert told == ["elsewhere"]
+
+
+def test_remembering_the_path_that_the_history_shows_tells_of_the_next_for_a_moment(application):
+    told = []
+    edit = pathEdit(told)
+    for path in ("first", "second"):
+        edit.currentPath = path
+        edit.addCurrentPathToHistory()
+    del told[:]
+    edit.addCurrentPathToHistory()
+    assert edit.currentPath == "second"
+    assert told == ["first", "second"]
 
 
 def test_a_node_selector_follows_the_scene(application, scene):

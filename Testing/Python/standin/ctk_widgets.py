@@ -74,6 +74,8 @@ class _Folding:
     def _show(self, child, shown: bool) -> None:
         self._forcing = True
         child.setVisible(shown)
+        # otherwise Qt would not tell when the child is hidden on purpose later
+        child.setAttribute(Qt.WA_WState_ExplicitShowHide, not self._wanted.get(child, shown))
         self._forcing = False
 
 
@@ -153,6 +155,7 @@ class ctkPathLineEdit(QWidget):
     Readable, Writable, Executable = int(QDir.Readable), int(QDir.Writable), int(QDir.Executable)
     NoDot, NoDotDot, NoDotAndDotDot = int(QDir.NoDot), int(QDir.NoDotDot), int(QDir.NoDotAndDotDot)
     Hidden, NoFilter = int(QDir.Hidden), int(QDir.NoFilter)
+    _LONGEST_HISTORY = 5
 
     currentPathChanged = pyqtSignal(str)
     validInputChanged = pyqtSignal(bool)
@@ -163,6 +166,7 @@ class ctkPathLineEdit(QWidget):
         self._label, self._options, self._minimum, self._adjust, self._history = "", 0, 10, 0, True
         self._combo, self._button = QComboBox(self), QToolButton(self)
         self._combo.setEditable(True)
+        self._combo.setInsertPolicy(QComboBox.NoInsert)
         self._combo.setMinimumContentsLength(self._minimum)
         self._combo.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
         self._button.setText("…")
@@ -208,15 +212,27 @@ class ctkPathLineEdit(QWidget):
         self._combo.setEditText(path)
 
     def addCurrentPathToHistory(self) -> None:
-        """Puts the path first in the history."""
-        if self._settingKey and self.currentPath:
-            others = [path for path in self._storedHistory() if path != self.currentPath]
-            QSettings().setValue(self._settingKey, [self.currentPath, *others])
+        """Puts the path first in the history; as in CTK, other paths may be shown, and told of, meanwhile."""
+        path = self.currentPath
+        if not path:
+            return
+        QSettings().setValue(self._key(), [path, *(other for other in self._storedHistory() if other != path)])
+        if (index := self._combo.findText(path)) >= 0:
+            self._combo.removeItem(index)
+        while self._combo.count >= self._LONGEST_HISTORY:
+            self._combo.removeItem(self._combo.count - 1)
+        self._combo.insertItem(0, path)
+        self._combo.setCurrentIndex(0)
 
     def retrieveHistory(self) -> None:
-        """Lists the paths of the history; the last used is shown."""
+        """Lists the paths of the history; where no path is shown, the last used is, and nobody is told."""
+        path = self.currentPath
+        self.blockSignals(True)
         self._combo.clear()
-        self._combo.addItems(self._storedHistory())
+        self._combo.addItems(self._storedHistory()[: self._LONGEST_HISTORY])
+        if path:
+            self.setCurrentPath(path)
+        self.blockSignals(False)
 
     def comboBox(self) -> QComboBox:
         """Returns the box that holds the path."""
@@ -230,10 +246,12 @@ class ctkPathLineEdit(QWidget):
             path = QFileDialog.getExistingDirectory(self, self._label, self.currentPath)
         if path:
             self.setCurrentPath(path)
-            self.addCurrentPathToHistory()
+
+    def _key(self) -> str:
+        return f"ctkPathLineEdit/{self._settingKey or self.objectName}"
 
     def _storedHistory(self) -> list:
-        stored = QSettings().value(self._settingKey) or []
+        stored = QSettings().value(self._key()) or []
         return [stored] if isinstance(stored, str) else list(stored)
 
 
