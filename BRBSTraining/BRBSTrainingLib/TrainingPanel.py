@@ -115,6 +115,7 @@ class TrainingPanel:
     def show(self, folder: Path) -> None:
         """Opens the study of a folder."""
         self._ui.studyPathEdit.currentPath = str(folder)
+        self.guard(lambda: self._choose(str(folder)))  # the widget says nothing where it has shown this path already
 
     def _choose(self, path: str) -> None:
         study = self.session.study
@@ -128,17 +129,21 @@ class TrainingPanel:
         self._remember()
 
     def _remember(self) -> None:
+        self._ui.studyPathEdit.blockSignals(True)  # it goes through its list meanwhile
         self._ui.studyPathEdit.addCurrentPathToHistory()
+        self._ui.studyPathEdit.blockSignals(False)
         if self._parameters is not None:
             self._parameters.studyFolder = str(self.session.study.folder)
 
     def _restoreStudy(self) -> None:
-        """A scene opens the study it was saved with; a new scene keeps the one that is open."""
-        folder = self._parameters.studyFolder
-        if folder and StudyFolder.holdsStudy(folder):
-            self._ui.studyPathEdit.currentPath = folder
+        """A scene opens the study it was saved with; else the one that is open stays, or the last one is opened."""
+        saved = self._parameters.studyFolder
+        if saved and StudyFolder.holdsStudy(saved):
+            self.show(Path(saved))
         elif self.session.study is not None:
             self._parameters.studyFolder = str(self.session.study.folder)
+        else:
+            self.guard(lambda: self._choose(self._ui.studyPathEdit.currentPath))
 
     def _showStudy(self) -> None:
         path, study = self._ui.studyPathEdit.currentPath, self.session.study
