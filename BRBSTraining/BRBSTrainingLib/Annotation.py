@@ -77,12 +77,12 @@ def _loadedVolume(scan: Path):
 
 
 def _load(scan: Path):
-    if is_dicom_folder(scan):
-        raise InputError(f"{scan}: is a DICOM folder; load the series with the DICOM module and add its volume")
     if not scan.exists():
         raise InputError(f"{scan}: no such file; put it back, or remove the scan from the study")
     try:
-        return slicer.util.loadVolume(str(scan))
+        # Any slice of a DICOM series brings the others along.
+        first = next(path for path in sorted(scan.iterdir()) if path.is_file()) if is_dicom_folder(scan) else scan
+        return slicer.util.loadVolume(str(first))
     except RuntimeError as error:
         raise InputError(f"{scan}: Slicer cannot load it ({error})") from error
 

@@ -26,7 +26,9 @@ class FileDrop(qt.QObject):
     def eventFilter(self, watched, event) -> bool:
         """Qt's hook: true when the event is dealt with."""
         kind = event.type()
-        if kind not in (qt.QEvent.DragEnter, qt.QEvent.DragMove, qt.QEvent.Drop) or not event.mimeData().hasUrls():
+        if kind not in (qt.QEvent.DragEnter, qt.QEvent.DragMove, qt.QEvent.Drop) or not hasattr(event, "mimeData"):
+            return False
+        if not event.mimeData().hasUrls():
             return False
         event.acceptProposedAction()
         if kind == qt.QEvent.Drop:

@@ -34,7 +34,7 @@ class SettingsSection:
         self._ui, self._session, self._guard = ui, session, guard
         self._parameters = None
         self._devices: list[str] = []
-        self._form = AdvancedForm(ui.advancedFormLayout, session, guard)
+        self._form = AdvancedForm(ui.advancedGroup.layout(), session, guard)
         ui.presetSelector.connect("currentIndexChanged(int)", lambda index: self._presetChosen())
         ui.deviceSelector.connect("currentIndexChanged(int)", lambda index: self._deviceChosen())
         ui.minutesSpinBox.connect("valueChanged(int)", lambda value: self.updateExpected())

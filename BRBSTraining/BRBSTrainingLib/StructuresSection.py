@@ -38,7 +38,7 @@ class StructuresSection:
         header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
         header.setSectionResizeMode(VALUE, qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(TERMINOLOGY, qt.QHeaderView.Stretch)
-        table.connect("itemChanged(QTableWidgetItem*)", lambda item: guard(lambda: self._edited(item)))
+        table.connect("cellChanged(int,int)", lambda row, column: guard(lambda: self._edited(row, column)))
         table.connect("cellDoubleClicked(int,int)", lambda row, column: guard(lambda: self._choose(row, column)))
         table.connect("itemSelectionChanged()", self.updateButtons)
         ui.addStructureButton.connect("clicked(bool)", lambda checked: guard(self._add))
@@ -88,10 +88,10 @@ class StructuresSection:
         for column, item in ((COLOUR, colour), (NAME, name), (VALUE, value), (TERMINOLOGY, terminology)):
             self._table.setItem(row, column, item)
 
-    def _edited(self, item) -> None:
-        label, text = self._shown[item.row()], item.text().strip()
+    def _edited(self, row: int, column: int) -> None:
+        label, text = self._shown[row], self._table.item(row, column).text().strip()
         try:
-            self._replace(label, self._renamed(label, text) if item.column() == NAME else self._revalued(label, text))
+            self._replace(label, self._renamed(label, text) if column == NAME else self._revalued(label, text))
         except InputError:
             self._shown = ()  # shows the study again
             self.update()

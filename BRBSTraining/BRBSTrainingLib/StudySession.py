@@ -190,9 +190,10 @@ class StudySession:
         Raises:
             InputError: as the logic's ``addAtlas``.
         """
-        for _scan, volumeNode, segmentationNode in annotations(self.study.folder) if self.study else []:
+        for scan, volumeNode, segmentationNode in annotations(self.study.folder) if self.study else []:
             if isDrawn(segmentationNode):
                 self.addAtlas(volumeNode, segmentationNode)
+                self.changeStudy(lambda study, scan=scan: study.removeUnlabeled([scan]))  # the volume may be a copy
                 endAnnotation(segmentationNode)
             else:
                 name = segmentationNode.GetName()
@@ -258,7 +259,7 @@ class StudySession:
         if job is not None:
             job.rewind()
         self.plots.clear()
-        self._changed.add(JOB)
+        self._changed |= {STUDY, JOB}
 
     # ---- time goes by
 

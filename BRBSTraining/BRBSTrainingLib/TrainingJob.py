@@ -116,6 +116,7 @@ class TrainingJob:
         """Ends the process at once, where it runs on this computer; the last checkpoint and model stay."""
         content = self._reader.description
         here = content.get("host") == platform.node()
-        pid = self._process.pid if self._process else content.get("pid", 0)
+        # What was started may be a launcher; the job itself knows its own number.
+        pid = content.get("pid") or (self._process.pid if self._process else 0)
         if pid and self.active and here:
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import InputError
-from .job import SILENCE_SECONDS, JobReader, process_exists, user_name
+from .job import ACTIVE_STATES, SILENCE_SECONDS, JobReader, process_exists, user_name
 
 LOCK_FILE = "training.lock"
 SETTLING_SECONDS = 0.1  # longer than two that take over a lock need to notice each other
@@ -36,10 +36,11 @@ class _Lock:
         """Whether that training lives; one just beginning need not have said so yet."""
         if self.host == platform.node() and not process_exists(self.pid):
             return False
-        if time.time() - self.started < SILENCE_SECONDS:
-            return True
+        job = JobReader(study_folder / self.job)
         try:
-            return JobReader(study_folder / self.job).state in ("running", "paused", "stopping")
+            if job.description.get("pid") == self.pid and job.description["state"] not in ACTIVE_STATES:
+                return False  # it has said that it has ended, and is just leaving
+            return time.time() - self.started < SILENCE_SECONDS or job.state in ("running", "paused", "stopping")
         except InputError:  # of a newer version, or damaged
             return True
 

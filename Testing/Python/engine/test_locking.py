@@ -109,6 +109,12 @@ def test_lock_of_a_training_that_has_just_begun_is_held(folder: Path) -> None:
     assert_held(folder)
 
 
+def test_training_that_has_said_that_it_has_ended_holds_no_longer(folder: Path) -> None:
+    put_lock(folder)
+    set_job(folder)
+    assert lock_holder(folder) is None
+
+
 @pytest.mark.parametrize("state", ["running", "paused"])
 def test_lock_of_another_computer_lives_by_its_job(folder: Path, state: str, dead: int) -> None:
     put_lock(folder, age=LONG_AGO, host="elsewhere", pid=dead)
