@@ -111,7 +111,7 @@ def test_lock_of_a_training_that_has_just_begun_is_held(folder: Path) -> None:
 
 def test_training_that_has_said_that_it_has_ended_holds_no_longer(folder: Path) -> None:
     put_lock(folder)
-    set_job(folder)
+    set_job(folder, state="finished")
     assert lock_holder(folder) is None
 
 
