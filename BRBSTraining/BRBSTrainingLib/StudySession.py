@@ -278,8 +278,9 @@ class StudySession:
             self._changed.add(ENGINE)
         if self._checker.poll():
             self._changed |= {STUDY, FILES} if self._growSchema() else {FILES}
-        self._pollJob()
-        self._addWaiting()
+        else:  # not all in one tick
+            self._pollJob()
+            self._addWaiting()
         changed, self._changed = self._changed, set()
         return changed
 

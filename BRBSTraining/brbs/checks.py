@@ -166,7 +166,8 @@ def read_checks(study_folder: str | Path, study: Study) -> dict[Key, CheckedItem
     for item in study_items(study):
         found = remembered.get(_absolute(item))
         if found is not None and found.signature == _signature(item):
-            known[item.key] = replace(found, role=item.role, image=item.image, labels=item.labels)
+            same = (found.role, found.key) == (item.role, item.key)
+            known[item.key] = found if same else replace(found, role=item.role, image=item.image, labels=item.labels)
     return known
 
 
@@ -225,8 +226,12 @@ def _compact(study_folder: str | Path, study: Study) -> None:
 
 
 def _absolute(item: CheckedItem) -> Key:
-    labels = None if item.labels is None else Path(os.path.abspath(item.labels))
-    return Path(os.path.abspath(item.image)), labels
+    labels = None if item.labels is None else _absolute_path(item.labels)
+    return _absolute_path(item.image), labels
+
+
+def _absolute_path(path: Path) -> Path:
+    return path if path.is_absolute() else Path(os.path.abspath(path))
 
 
 def _signature(item: CheckedItem) -> Signature:

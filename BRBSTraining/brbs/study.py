@@ -395,8 +395,9 @@ def _dataset_names(labels: Any) -> dict[int, str]:
 
 
 def _stored(path: Path, root: Path) -> str:
-    absolute = Path(os.path.abspath(path))
-    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
+    absolute, parent = os.path.abspath(path), os.path.join(root, "")
+    inside = os.path.normcase(absolute).startswith(os.path.normcase(parent))
+    return absolute[len(parent) :].replace(os.sep, "/") if inside else absolute
 
 
 def _stored_atlas(atlas: Atlas, root: Path) -> dict[str, str]:

@@ -62,7 +62,10 @@ class Bench:
         self._widget = openModule(BRBSTraining.BRBSTrainingWidget)
         self._session = self._widget.panel.session
         self._files = write_study(folder / "files", atlases=2, unlabeled=1)
-        self._session.create(str(folder / "study"))
+
+    def _begin(self, name: str) -> None:
+        """A study of its own, with the same two atlases."""
+        self._session.create(str(self._folder / name))
         self._session.addAtlasFolder(self._files)
         self._until(lambda: not self._session.checking)
 
@@ -71,7 +74,8 @@ class Bench:
         import SimpleITK as sitk
         from tiny_study import on_grid, subject
 
-        paths = [self._files / f"more {number}.nrrd" for number in range(count)]
+        self._begin("from files")
+        paths = [self._folder / f"more {number}.nrrd" for number in range(count)]
         for number, path in enumerate(paths):
             sitk.WriteImage(on_grid(subject(number)[0]), str(path))
         self._report(
@@ -85,6 +89,7 @@ class Bench:
         import slicer
         from tiny_study import subject
 
+        self._begin("from the scene")
         nodes = [slicer.util.addVolumeFromArray(subject(n)[0], name=f"node {n}") for n in range(count)]
         total = self._widget.ui.scanTable.rowCount + count
         self._report(
@@ -98,6 +103,7 @@ class Bench:
         import slicer
 
         slicer.mrmlScene.Clear(0)
+        self._begin("with a training")
         folder = self._session.study.newModelFolder() / "training"
         folder.mkdir(parents=True)
         names = ("segmentation", "mix", "teaching", "smoothness", "similarity", "inverse", "consistency")
