@@ -150,7 +150,7 @@ class TrainingPanel:
         isOpen = study is not None and bool(path) and Path(path) == study.folder
         self._ui.createStudyButton.enabled = bool(path) and not StudyFolder.holdsStudy(path)
         if isOpen:
-            counts = _("{atlases} atlases, {scans} unlabeled scans, {trainings} trainings.")
+            counts = _("Atlases: {atlases}, unlabeled scans: {scans}, trainings: {trainings}.")
             text = counts.format(
                 atlases=len(study.study.atlases),
                 scans=len(study.study.unlabeled),

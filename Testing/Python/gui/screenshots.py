@@ -65,8 +65,8 @@ class Tour:
         self._save("4 ready")
         ui.advancedGroup.collapsed = True
         ui.logGroup.collapsed = False
-        session.start(None, 100_000, "cpu")
-        self._wait(lambda: session.job.progress > 0 and session.job.elapsedSeconds > 4)
+        session.start(None, 2000, "cpu")
+        self._wait(lambda: session.job.progress > 0.006)
         self._save("5 running")
         session.job.pause()
         self._wait(lambda: session.job.state == "paused")
@@ -91,19 +91,22 @@ class Tour:
         session._changed.add("engine")
 
     def _fill(self, session, ui) -> None:
-        from tiny_study import SETTINGS, write_study
+        from tiny_study import SETTINGS
 
-        files = write_study(self._folder / "files", atlases=3, unlabeled=12)
-        ui.studyPathEdit.currentPath = str(self._folder / "Hippocampus study")
+        from brbs.synthetic import make_study
+
+        files = make_study(self._folder / "files", atlases=3, unlabeled=12, test=1, size=(32, 36, 32)) / "atlases"
+        ui.studyPathEdit.currentPath = str(self._folder / "Kidneys")
         ui.createStudyButton.click()
         session.addAtlasFolder(files)
+        session.addFiles([files.parent / "unlabeled" / "images"])
         session.changeStudy(lambda study: study.setSettings(SETTINGS))
         self._wait(lambda: session.items and not session.checking)
-        (files / "labels" / "atlas 1.seg.nrrd").rename(files / "labels" / "elsewhere.seg.nrrd")
+        (files / "labels" / "atlas_02.nii.gz").rename(files / "labels" / "elsewhere.nii.gz")
         session.changeStudy(lambda study: None)
         self._wait(lambda: not session.checking)
         self._save("3 atlas without its file")
-        (files / "labels" / "elsewhere.seg.nrrd").rename(files / "labels" / "atlas 1.seg.nrrd")
+        (files / "labels" / "elsewhere.nii.gz").rename(files / "labels" / "atlas_02.nii.gz")
         session.changeStudy(lambda study: None)
         self._wait(lambda: session.blocker is None)
 
