@@ -54,6 +54,7 @@ class StudySession:
         self._jobSeen: tuple = ()
         self._sampleAwaited = False
         self._moreEvents = False
+        self._checkDue = False
 
     def close(self) -> None:
         """Stops looking at files and devices; a training goes on."""
@@ -79,7 +80,7 @@ class StudySession:
         self._take(self.logic.openStudy(folder))
 
     def _take(self, study: StudyFolder) -> None:
-        self.study, self._waiting = study, []
+        self.study, self._waiting, self._checkDue = study, [], False
         self._watch(self.logic.lastJob(study))
         self._checker.check(study)
         self.say(_("Opened the study {name}.").format(name=study.name))
@@ -216,7 +217,7 @@ class StudySession:
             return _("Create or open a study first.")
         if self.job is not None and self.job.active:
             return _("This study is being trained.")
-        if self._waiting:
+        if self._waiting or self._checkDue:
             return _("{count} volumes are still being added.").format(count=len(self._waiting))
         reason = trainable(self.study.study, self.items)
         if reason is not None:
@@ -266,7 +267,7 @@ class StudySession:
     @property
     def hasMore(self) -> bool:
         """Whether volumes or events are waiting to be taken in, so that the next tick should follow at once."""
-        return bool(self._waiting) or self._moreEvents
+        return bool(self._waiting) or self._checkDue or self._moreEvents
 
     def tick(self) -> set[str]:
         """Takes in what has happened; returns which parts have changed since the last call.
@@ -322,6 +323,9 @@ class StudySession:
     def _addWaiting(self) -> None:
         """Exports some of the waiting volumes, at least one."""
         if not self._waiting:
+            if self._checkDue:  # a tick of its own
+                self._checkDue = False
+                self._checker.check(self.study)
             return
         images, notes = [], []
         until = time.monotonic() + EXPORT_SECONDS
@@ -335,8 +339,7 @@ class StudySession:
         finally:
             self.study.addUnlabeled(images)
             self._changed |= {STUDY, FILES}
-            if not self._waiting:
-                self._checker.check(self.study)
+            self._checkDue = True
         added = _("Added {count} volumes; {waiting} are waiting.").format(count=len(images), waiting=len(self._waiting))
         self.say(" ".join([added, *notes]))
 

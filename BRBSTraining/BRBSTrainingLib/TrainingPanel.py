@@ -19,7 +19,7 @@ from .StudyFolder import StudyFolder
 from .StudySession import ENGINE, FILES, JOB, NOTICE, STUDY, StudySession
 from .TrainSection import TrainSection
 
-TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 10
+TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 40  # pauses, in which the application has its turn
 
 
 class TrainingPanel:

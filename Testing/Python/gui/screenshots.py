@@ -34,7 +34,11 @@ def main() -> None:
     application = installWidgets()
     application.settings().clear()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        Tour(application, output, Path(folder)).run()
+        tour = Tour(application, output, Path(folder))
+        try:
+            tour.run()
+        finally:
+            tour.close()
 
 
 class Tour:
@@ -79,6 +83,11 @@ class Tour:
         session.job.kill()
         self._wait(lambda: session.job.state == "failed")
         self._save("8 failed")
+
+    def close(self) -> None:
+        """Leaves no training behind, which would outlive this program."""
+        if self._widget.panel.session.job is not None:
+            self._widget.panel.session.job.kill()
         self._widget.cleanup()
 
     def _lackPackages(self, session) -> None:
