@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="brbs", description="Few-shot segmentation taught by registration.")
     top.add_argument("--version", action="version", version=f"brbs {__version__}")
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_import_weights, _add_demo):
+    for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_worker, _add_import_weights, _add_demo):
         add(subparsers)
     _add_check(subparsers)
     _add_devices(subparsers)
@@ -111,6 +111,13 @@ def _add_warp(subparsers) -> None:
     command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
     command.add_argument("--output", required=True, metavar="DIR")
     _add_device(command)
+
+
+def _add_worker(subparsers) -> None:
+    command = _command(subparsers, "worker", commands.worker, "keep models loaded and segment what a program sends")
+    command.add_argument("--folder", required=True, metavar="DIR", help="folder of requests and answers")
+    command.add_argument("--idle-minutes", type=float, default=10.0, help="ends after so long (default: 10)")
+    command.add_argument("--parent", type=int, metavar="PID", help="ends with this process")
 
 
 def _add_import_weights(subparsers) -> None:

@@ -125,6 +125,13 @@ def warp(arguments: argparse.Namespace) -> None:
         log.info("wrote %s", path)
 
 
+def worker(arguments: argparse.Namespace) -> None:
+    """Serves requests until it is no longer needed."""
+    from .worker import Worker
+
+    Worker(Path(arguments.folder), arguments.idle_minutes, arguments.parent).run()
+
+
 def import_weights(arguments: argparse.Namespace) -> None:
     """Makes a model of the original release's checkpoints."""
     from .release_weights import import_release

@@ -123,7 +123,7 @@ class Bench:
 
     def _report(self, name: str, action: Callable[[], object], done: Callable[[], bool]) -> None:
         gc.collect()
-        gc.freeze()  # a full collection of all that Slicer, VTK and Qt have brought along takes 0.1 s, whoever causes it
+        gc.freeze()  # collecting all that Slicer, VTK and Qt have brought along takes 0.1 s, whoever causes it
         started = time.perf_counter()
         action()
         first = time.perf_counter() - started
