@@ -31,12 +31,17 @@ def beginAnnotation(scan: Path, study: Path, schema: LabelSchema):
     segmentationNode = _begun(scan, study) or newSegmentation(volumeNode, schema)
     segmentationNode.SetAttribute(SCAN_ATTRIBUTE, str(scan))
     segmentationNode.SetAttribute(STUDY_ATTRIBUTE, str(study))
+    editInSegmentEditor(segmentationNode, volumeNode)
+    return segmentationNode
+
+
+def editInSegmentEditor(segmentationNode, volumeNode) -> None:
+    """Opens Slicer's Segment Editor on a segmentation and its scan."""
     editor = _editorNode()
     editor.SetAndObserveSegmentationNode(segmentationNode)
     editor.SetAndObserveSourceVolumeNode(volumeNode)
     slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     slicer.util.selectModule("SegmentEditor")
-    return segmentationNode
 
 
 def annotations(study: Path) -> list[tuple[Path, object, object]]:

@@ -29,6 +29,21 @@ class KnownModel:
     description: dict[str, Any]
     modified: float
 
+    @property
+    def structures(self) -> list[str]:
+        """Names of what it segments."""
+        return [label["name"] for label in self.description["labels"]]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from: atlases, steps, validation Dice, date."""
+        return self.description.get("provenance", {})
+
+    @property
+    def study(self) -> Path | None:
+        """Folder of the study that it was trained in; None for one from elsewhere."""
+        return self.folder.parent.parent if self.folder.parent.name == MODELS else None
+
 
 def knownModels(settings: UserSettings) -> list[KnownModel]:
     """Models of all studies that this user has worked with, and those added by hand, the newest first.
@@ -36,9 +51,21 @@ def knownModels(settings: UserSettings) -> list[KnownModel]:
     What is gone or damaged is left out.
     """
     trained = [folder for study in settings.studies for folder in (study / MODELS).glob("*")]
-    folders = dict.fromkeys([*settings.models, *trained])
+    hidden = set(settings.hiddenModels)
+    folders = [folder for folder in dict.fromkeys([*settings.models, *trained]) if folder not in hidden]
     found = filter(None, map(_known, folders))
     return sorted(found, key=lambda model: model.modified, reverse=True)
+
+
+def addedModel(settings: UserSettings, folder: Path) -> KnownModel:
+    """Puts the model of a folder on the list.
+
+    Raises:
+        InputError: no model there, damaged, or of a newer version.
+    """
+    read_description(folder)
+    settings.rememberModel(folder)
+    return _known(folder)
 
 
 def _known(folder: Path) -> KnownModel | None:

@@ -16,7 +16,7 @@ class UserSettings:
     Lists are kept as JSON text: Qt's own lists of one or no entry come back as other types.
     """
 
-    STUDIES, MODELS, PYTHON = "BRBS/Studies", "BRBS/Models", "BRBS/EnginePython"
+    STUDIES, MODELS, HIDDEN, PYTHON = "BRBS/Studies", "BRBS/Models", "BRBS/HiddenModels", "BRBS/EnginePython"
 
     @property
     def enginePython(self) -> str:
@@ -41,13 +41,28 @@ class UserSettings:
         """Puts a study first in the list."""
         self._remember(self.STUDIES, folder)
 
+    @property
+    def hiddenModels(self) -> list[Path]:
+        """Folders of models that the user has taken off the list."""
+        return self._folders(self.HIDDEN)
+
     def rememberModel(self, folder: Path) -> None:
         """Puts a model first in the list."""
         self._remember(self.MODELS, folder)
+        self._forget(self.HIDDEN, folder)
+
+    def forgetModel(self, folder: Path) -> None:
+        """Takes a model off the list, also one that is found in a study; its files stay."""
+        self._remember(self.HIDDEN, folder)
+        self._forget(self.MODELS, folder)
 
     def _remember(self, key: str, folder: Path) -> None:
         others = [other for other in self._folders(key) if other != Path(folder)]
         qt.QSettings().setValue(key, json.dumps([str(folder), *map(str, others)][:MOST_STUDIES]))
+
+    def _forget(self, key: str, folder: Path) -> None:
+        others = [other for other in self._folders(key) if other != Path(folder)]
+        qt.QSettings().setValue(key, json.dumps(list(map(str, others))))
 
     def _folders(self, key: str) -> list[Path]:
         try:

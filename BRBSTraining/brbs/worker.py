@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -68,6 +70,7 @@ class Worker:
     def __init__(self, folder: Path, idle_minutes: float, parent: int | None = None) -> None:
         self._folder, self._idle_seconds, self._parent = Path(folder), 60 * idle_minutes, parent
         self._models: OrderedDict[tuple, LoadedModel] = OrderedDict()
+        self._ready_for_windows = False
 
     def run(self) -> None:
         """Serves."""
@@ -80,6 +83,10 @@ class Worker:
             for path in requests:
                 self._serve(path)
                 busy_at = time.monotonic()
+            if requests and not self._ready_for_windows:
+                self._ready_for_windows = True
+                # Seconds to import; a scan larger than the working grid may come next.
+                threading.Thread(target=importlib.import_module, args=("monai.inferers",), daemon=True).start()
             time.sleep(LOOK_SECONDS)
 
     def _ends(self, busy_at: float) -> bool:

@@ -10,7 +10,8 @@ from api_check.form import NODE_CLASS
 from api_check.names import Api, Missing, Named, QtClass, QtObject, Thing
 
 # What Slicer's Python has; everything else has to be imported under `except ImportError`.
-_ALWAYS = {*sys.stdlib_module_names, "qt", "ctk", "vtk", "slicer", "numpy", "SimpleITK", "brbs"}
+_OWN = {"brbs", "BRBSTraining", "BRBSTrainingLib", "BRBSSegmentation", "BRBSSegmentationLib"}
+_ALWAYS = {*sys.stdlib_module_names, *_OWN, "qt", "ctk", "vtk", "slicer", "numpy", "SimpleITK"}
 # Newer than the oldest Slicer that we support.
 _OPTIONAL = {"slicer.packaging"}
 # How parameters that hold nodes are called in our modules.

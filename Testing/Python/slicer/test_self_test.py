@@ -1,4 +1,4 @@
-"""The module's self-test and sample study, as Slicer runs them."""
+"""The modules' self-tests and the sample study, as Slicer runs them."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def test_sample_study_can_be_trained(application, tmp_path: Path) -> None:
     assert trainable(study.study, check_study(study.folder)) is None
     assert [label.name for label in study.study.schema.labels] == ["Cortex", "Medulla", "Pelvis", "Vessel"]
     assert makeSampleStudy(tmp_path / "sample").study == study.study
+
+
+def test_segmentation_self_test_segments(application) -> None:
+    import BRBSSegmentation
+    from BRBSSegmentationLib.SelfTest import segmentTinyScan
+
+    assert segmentTinyScan(BRBSSegmentation.BRBSSegmentationLogic()) == "segmented"

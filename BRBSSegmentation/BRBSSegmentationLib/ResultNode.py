@@ -1,0 +1,106 @@
+"""A label map on disk as segments of the scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
+
+from brbs.study import Label
+from brbs.volumes import read_label_map, read_label_schema
+from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
+
+CONFIDENCE_ATTRIBUTE, VOLUMES_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BRBS.Volumes", "BRBS.Scan"
+STUDY_ATTRIBUTE = "BRBS.Study"
+
+
+def showResult(labelsFile: Path, volumeNode, segmentationNode=None):
+    """Puts the structures of a label map into the scene, where the scan lies that they were found in.
+
+    The segmentation follows the scan's transform, where that does not bend the scan's grid.
+
+    Args:
+        labelsFile: .seg.nrrd with names, colours and terminology, on the grid on which the volume was exported.
+        volumeNode: the scan.
+        segmentationNode: its segments are replaced; None: a new node.
+
+    Returns:
+        The vtkMRMLSegmentationNode.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    image = read_label_map(labelsFile, allow_empty=True)
+    labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()]
+    node = segmentationNode or _newNode(volumeNode)
+    bent = needsResampling(volumeNode)
+    node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())
+    wasModifying = node.StartModify()
+    segmentation = node.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    values = sitk.GetArrayViewFromImage(image)
+    matrix = _imageToNode(image, node)
+    for label in labels:
+        _addSegment(node, label, values == label.value, matrix)
+    node.EndModify(wasModifying)
+    return node
+
+
+def noteFindings(node, volumes: Mapping[str, float], confidence: Mapping[str, float] | None) -> None:
+    """Keeps a segmentation's volumes (mL) and confidences (0..1), by structure, with the node."""
+    node.SetAttribute(VOLUMES_ATTRIBUTE, json.dumps(dict(volumes)))
+    node.SetAttribute(CONFIDENCE_ATTRIBUTE, json.dumps(confidence))
+
+
+def confidenceOf(node) -> dict[str, float]:
+    """Confidence (0..1) by structure; empty where none is known."""
+    return json.loads(node.GetAttribute(CONFIDENCE_ATTRIBUTE) or "null") or {}
+
+
+def volumesOf(node) -> dict[str, float]:
+    """Volume (mL) by structure, as found; editing the segments does not change it."""
+    return json.loads(node.GetAttribute(VOLUMES_ATTRIBUTE) or "{}")
+
+
+def _newNode(volumeNode):
+    name = _("{volume} segmentation").format(volume=volumeNode.GetName())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _imageToNode(image: sitk.Image, node) -> np.ndarray:
+    """Voxels of an image (LPS) to the coordinates of a node under its transform, 4 x 4."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    linear = vtk.vtkTransform()
+    slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(node), linear)
+    return np.linalg.inv(slicer.util.arrayFromVTKMatrix(linear.GetMatrix())) @ RAS_TO_LPS @ matrix
+
+
+def _addSegment(node, label: Label, mask: np.ndarray, matrix: np.ndarray) -> None:
+    """Adds a structure, also one of which nothing was found."""
+    segmentId = node.GetSegmentation().AddEmptySegment("", label.name, label.colour)
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    if label.terminology:
+        segment.SetTag(segment.GetTerminologyEntryTagName(), label.terminology)
+    found = np.argwhere(mask)
+    if len(found) == 0:
+        return
+    low, high = found.min(axis=0), found.max(axis=0) + 1
+    box = np.ascontiguousarray(mask[tuple(map(slice, low, high))].astype(np.uint8))
+    oriented = slicer.vtkOrientedImageData()
+    oriented.SetExtent(*(int(bound) for a, b in zip(low[::-1], high[::-1]) for bound in (a, b - 1)))
+    oriented.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    oriented.GetPointData().SetScalars(numpy_to_vtk(box.ravel(), deep=True))
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetBinaryLabelmapToSegment(oriented, node, segmentId, logic.MODE_REPLACE, oriented.GetExtent())

@@ -1,0 +1,90 @@
+"""The panel's table of what was found, and what can be done with it."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from BRBSTrainingLib.Annotation import editInSegmentEditor
+from BRBSTrainingLib.RowTable import BAD, GOOD, ODD, Row, RowTable
+from BRBSTrainingLib.StudyFolder import StudyFolder
+
+from .Measurements import measurementTable
+from .ResultNode import SCAN_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf, volumesOf
+
+GOOD_FROM, ODD_FROM = 0.8, 0.6  # confidence from which the light is green, or yellow
+
+
+class ResultSection:
+    """Shows volumes and confidence of the result; 3D view, table, correction, and back into the study.
+
+    Args:
+        ui: the panel's widgets.
+        trainingLogic: adds a corrected scan to its study.
+        guard: runs a function and shows what is wrong with its input.
+        say: tells the user something.
+    """
+
+    def __init__(self, ui, trainingLogic, guard, say) -> None:
+        self._ui, self._logic, self._say, self._id = ui, trainingLogic, say, None
+        self._table = RowTable(ui.resultTable, [_("Structure"), _("Confidence"), _("Volume (mL)")])
+        actions = {
+            ui.show3DButton: self._show3D,
+            ui.tableButton: self._makeTable,
+            ui.editButton: lambda: editInSegmentEditor(self.node, self._scan()),
+            ui.addToStudyButton: self._addToStudy,
+        }
+        for button, action in actions.items():
+            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+
+    @property
+    def node(self):
+        """The segmentation shown; None: none, or it was deleted."""
+        return slicer.mrmlScene.GetNodeByID(self._id) if self._id else None
+
+    def show(self, node) -> None:
+        """Shows a segmentation's findings; None: nothing."""
+        self._id = node.GetID() if node else None
+        self.update()
+
+    def update(self) -> None:
+        """Shows what is known now."""
+        node = self.node
+        volumes, confidence = (volumesOf(node), confidenceOf(node)) if node else ({}, {})
+        self._table.show([_row(name, volume, confidence.get(name)) for name, volume in volumes.items()])
+        for button in (self._ui.show3DButton, self._ui.tableButton, self._ui.editButton):
+            button.enabled = node is not None
+        study = node.GetAttribute(STUDY_ATTRIBUTE) if node else None
+        self._ui.addToStudyButton.enabled = bool(study) and self._scan() is not None
+
+    def _scan(self):
+        return self.node.GetNodeReference(SCAN_ATTRIBUTE)
+
+    def _show3D(self) -> None:
+        shown = self._ui.show3DButton.checked
+        if shown:
+            self.node.CreateClosedSurfaceRepresentation()
+        self.node.GetDisplayNode().SetVisibility3D(shown)
+
+    def _makeTable(self) -> None:
+        table = measurementTable(self.node)
+        self._say(_("Made the table {name}.").format(name=table.GetName()))
+
+    def _addToStudy(self) -> None:
+        study = StudyFolder.open(self.node.GetAttribute(STUDY_ATTRIBUTE))
+        with slicer.util.WaitCursor():
+            note = self._logic.addAtlas(study, self._scan(), self.node)
+        text = _("{scan} is an atlas of the study {study} now; train again to learn from it.")
+        self._say(" ".join([text.format(scan=self._scan().GetName(), study=study.name), note]).strip())
+
+
+def _row(name: str, volume: float, confidence: float | None) -> Row:
+    if confidence is None:
+        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("This model has no registration network."))
+    mark = GOOD if confidence >= GOOD_FROM else ODD if confidence >= ODD_FROM else BAD
+    advice = {
+        GOOD: _("Segmentation and registered atlases agree well."),
+        ODD: _("Segmentation and registered atlases differ; have a look."),
+        BAD: _("Segmentation and registered atlases contradict each other; do not use it unseen."),
+    }[mark]
+    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, advice)

@@ -1,0 +1,121 @@
+"""One scan on its way through the worker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
+
+from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult
+from .SegmentationWorker import SegmentationWorker
+
+SENT, SEGMENTED, FINISHED, FAILED = "sent", "segmented", "finished", "failed"
+
+
+class SegmentationRun:
+    """Exports a volume, has it segmented, and puts the result into the scene; :meth:`poll` it until it has ended.
+
+    Args:
+        worker: that does it.
+        volumeNode: the scan.
+        model: folder of the model.
+        segmentationNode: takes the result; None: a new node.
+        device: where to compute.
+        uncertainty: also make a volume of the uncertainty of each voxel.
+
+    Attributes:
+        state: SENT, SEGMENTED (the node is there, confidence is not), FINISHED or FAILED.
+        message: for people.
+        node: the result.
+        uncertaintyNode: the volume asked for.
+
+    Raises:
+        InputError: the volume cannot be used, or the worker not be started.
+    """
+
+    def __init__(
+        self, worker: SegmentationWorker, volumeNode, model: Path, segmentationNode, device: str, uncertainty: bool
+    ) -> None:
+        self._worker, self._volumeId = worker, volumeNode.GetID()
+        self._targetId = segmentationNode.GetID() if segmentationNode else None
+        self._started = time.monotonic()
+        self.state, self.message, self.node, self.uncertaintyNode = SENT, transformNote(volumeNode), None, None
+        worker.start()
+        number = time.monotonic_ns()
+        self._scan = volumeFile(volumeNode)
+        self._source = self._scan or worker.folder / f"scan {number}.nrrd"
+        if self._scan is None:
+            exportVolume(volumeNode, self._source)
+        self._labels = worker.folder / f"result {number}.seg.nrrd"
+        self._uncertainty = worker.folder / f"uncertainty {number}.nrrd" if uncertainty else None
+        self._id = worker.client.send(
+            model, self._source, self._labels, device=device, confidence=True, uncertainty=self._uncertainty
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in (SENT, SEGMENTED)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._started
+
+    def poll(self) -> bool:
+        """Takes in what the worker has done; true when something has changed."""
+        if not self.active:
+            return False
+        answer = self._worker.client.answer(self._id) or {}
+        before = (self.state, self.message)
+        try:
+            self._follow(answer)
+        except InputError as error:
+            self._end(FAILED, str(error))
+        if self.active and not self._worker.alive:
+            reason = _("The engine has ended unexpectedly ({reason}); press Apply again.")
+            self._end(FAILED, reason.format(reason=self._worker.lastLine))
+        return (self.state, self.message) != before
+
+    def cancel(self) -> None:
+        """Asks the worker to leave it; what is in the scene stays as it is."""
+        self._worker.client.cancel(self._id)
+        self._end(FAILED if self.node is None else FINISHED, _("Cancelled."))
+
+    def _follow(self, answer: dict) -> None:
+        state = answer.get("state")
+        if state == "failed":
+            self._end(FAILED, answer["message"])
+        if state in ("segmented", "finished") and self.node is None:
+            self._show()
+            self.state = SEGMENTED
+        if state == "finished":
+            noteFindings(self.node, answer["volumes"], answer.get("confidence"))
+            self._showUncertainty()
+            self._end(FINISHED, " ".join(filter(None, [self.message, answer.get("message", "")])))
+
+    def _show(self) -> None:
+        volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeId)
+        if volumeNode is None:
+            raise InputError(_("The volume was deleted meanwhile; nothing was made of the result."))
+        target = slicer.mrmlScene.GetNodeByID(self._targetId) if self._targetId else None
+        self.node = showResult(self._labels, volumeNode, target)
+        self.node.SetNodeReferenceID(SCAN_ATTRIBUTE, self._volumeId)
+
+    def _showUncertainty(self) -> None:
+        if self._uncertainty is None or not self._uncertainty.exists():
+            return
+        self.uncertaintyNode = slicer.util.loadVolume(str(self._uncertainty))
+        self.uncertaintyNode.SetName(_("{name} uncertainty").format(name=self.node.GetName()))
+        self.uncertaintyNode.SetAndObserveStorageNodeID(None)  # the file is only on its way
+
+    def _end(self, state: str, message: str) -> None:
+        self.state, self.message = state, message
+        for path in [self._labels, self._uncertainty, self._source if self._scan is None else None]:
+            if path is not None:
+                path.unlink(missing_ok=True)

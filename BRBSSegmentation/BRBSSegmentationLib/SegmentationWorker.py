@@ -1,0 +1,90 @@
+"""The engine's worker: a process with the model loaded, so that the second scan is quick."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from brbs.worker_client import WorkerClient
+from BRBSTrainingLib.Engine import Engine
+
+IDLE_MINUTES = 10
+
+
+class SegmentationWorker:
+    """Starts the worker when it is needed, again when it has died, and ends it with the application.
+
+    Args:
+        engine: which Python to run it in.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._process: subprocess.Popen | None = None
+        self._python = ""
+        self._count = 0
+
+    @property
+    def folder(self) -> Path:
+        """For scans and results on their way."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="BRBS-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
+
+    @property
+    def client(self) -> WorkerClient:
+        """To send requests with, and to read answers."""
+        return WorkerClient(self._workFolder)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts the process unless it runs; a new one after the engine's Python has been changed.
+
+        Raises:
+            InputError: it cannot be started.
+        """
+        if self.alive and self._python == self._engine.python:
+            return
+        self._end()
+        self._count += 1  # what a dead worker has left behind does not concern its successor
+        self._python = self._engine.python
+        options = ["--folder", self._workFolder, "--idle-minutes", IDLE_MINUTES, "--parent", os.getpid()]
+        self._process = self._engine.start(["-m", "brbs", "worker", *options], self._log)
+
+    def close(self) -> None:
+        """Ends the process and removes its files."""
+        self._end()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @property
+    def lastLine(self) -> str:
+        """What the process said last: why it died, if it did."""
+        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        return (text.strip().splitlines() or ["it printed nothing"])[-1]
+
+    @property
+    def _workFolder(self) -> Path:
+        return self.folder / f"worker {self._count}"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / f"worker {self._count}.txt"
+
+    def _end(self) -> None:
+        if self.alive:
+            self.client.stop()
+            try:
+                self._process.wait(1)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None

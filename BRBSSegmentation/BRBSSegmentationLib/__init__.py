@@ -1,0 +1,1 @@
+"""Parts of the BRBSSegmentation module: models, the worker, results in the scene, the panel."""

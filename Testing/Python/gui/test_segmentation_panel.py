@@ -1,0 +1,150 @@
+"""The segmentation panel through its widgets: what users click, what they then see."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import slicer
+from PyQt5.QtCore import Qt
+from PyQt5.QtTest import QTest
+from PyQt5.QtWidgets import QApplication
+from standin.scripted_module import openModule
+from tiny_model import tiny_bundle
+from tiny_study import write_study
+from training_nodes import addSubject
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model that was trained in a study."""
+    import BRBSTraining
+
+    study = BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Nieren")
+    files = write_study(tmp_path / "files")
+    study.addAtlas(files / "images/atlas 0.nii.gz", files / "labels/atlas 0.seg.nrrd")
+    provenance = {"atlases": ["a", "b"], "dice": {"mean": 0.8765}, "validation": "bent atlases", "date": "2026-01-31"}
+    tiny_bundle(provenance=provenance).save(study.folder / "models/001")
+    return study.folder / "models/001"
+
+
+@pytest.fixture
+def widget(application, model):
+    import BRBSSegmentation
+
+    made = openModule(BRBSSegmentation.BRBSSegmentationWidget)
+    yield made
+    made.cleanup()
+
+
+@pytest.fixture
+def ui(widget):
+    return widget.ui
+
+
+def wait(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"it did not happen in {seconds} s"
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def click(button) -> None:
+    assert button.enabled, f"{button.objectName} is disabled: {button.toolTip}"
+    QTest.mouseClick(button, Qt.LeftButton)
+
+
+def segment(widget, seed: int = 0):
+    """Segments a subject by clicking; returns its volume node and the result."""
+    volumeNode = addSubject(seed)[0]
+    widget.ui.inputSelector.setCurrentNode(volumeNode)
+    widget.ui.deviceSelector.setCurrentText("cpu")
+    click(widget.ui.applyButton)
+    wait(lambda: "Done" in widget.ui.stateLabel.text or widget.ui.noticeLabel.text)
+    return volumeNode, widget.panel._run.node
+
+
+def test_apply_tells_what_is_missing(widget, ui) -> None:
+    assert "scan" in ui.applyButton.toolTip
+    assert not ui.applyButton.enabled
+    click(ui.removeModelButton)
+    assert "model" in ui.applyButton.toolTip
+    assert "No model yet" in ui.modelLabel.text
+    assert not ui.exportModelButton.enabled
+
+
+def test_model_is_described(ui) -> None:
+    assert ui.modelSelector.currentText == "Nieren 001"
+    for part in ("Hülle, Kern", "2 atlases", "0.876", "2026-01-31"):
+        assert part in ui.modelLabel.text
+
+
+def test_one_click_shows_structures_with_volume_and_confidence(widget, ui) -> None:
+    _volumeNode, node = segment(widget)
+    rows = [[ui.resultTable.item(row, column).text() for column in range(3)] for row in range(2)]
+    assert [row[0] for row in rows] == ["Hülle", "Kern"]
+    for row, value in zip(rows, widget.logic.confidence(node).values()):
+        assert row[1] == f"{value:.2f}"
+    assert ui.applyButton.enabled and not ui.cancelButton.enabled
+    click(ui.tableButton)
+    assert slicer.util.getNodesByClass("vtkMRMLTableNode")
+    click(ui.show3DButton)
+    assert node.GetDisplayNode().GetVisibility3D()
+    assert slicer.app.recorded.messages == []
+
+
+def test_corrected_result_goes_back_into_the_study(widget, ui, model: Path) -> None:
+    import BRBSTraining
+
+    volumeNode, _node = segment(widget)
+    volumeNode.SetName("Berta")
+    click(ui.editButton)
+    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    assert editor.GetSourceVolumeNode() is volumeNode
+    assert slicer.app.recorded.modules == ["SegmentEditor"]
+    widget.enter()
+    click(ui.addToStudyButton)
+    atlases = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study.atlases
+    assert [atlas.name for atlas in atlases] == ["atlas 0", "Berta"]
+    assert "Berta is an atlas" in ui.noticeLabel.text
+
+
+def test_bad_scan_is_told_and_apply_is_ready_again(widget, ui) -> None:
+    volumeNode = addSubject(0)[0]
+    slicer.util.arrayFromVolume(volumeNode)[:] = 7
+    slicer.util.arrayFromVolumeModified(volumeNode)
+    ui.inputSelector.setCurrentNode(volumeNode)
+    click(ui.applyButton)
+    wait(lambda: "same value" in ui.stateLabel.text)
+    assert ui.applyButton.enabled
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[-1].GetName() == "Scan 0 segmentation"
+
+
+def test_cancel_leaves_the_scene_alone(widget, ui) -> None:
+    volumeNode = addSubject(0)[0]
+    count = len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"))
+    ui.inputSelector.setCurrentNode(volumeNode)
+    click(ui.applyButton)
+    click(ui.cancelButton)
+    assert "Cancelled" in ui.stateLabel.text
+    assert ui.applyButton.enabled
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == count
+
+
+def test_uncertainty_volume_on_request(widget, ui) -> None:
+    ui.uncertaintyCheckBox.setChecked(True)
+    segment(widget)
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert any(name.endswith("uncertainty") for name in names)
+
+
+def test_scene_close_while_a_scan_is_segmented(widget, ui) -> None:
+    ui.inputSelector.setCurrentNode(addSubject(0)[0])
+    click(ui.applyButton)
+    slicer.mrmlScene.Clear(0)
+    wait(lambda: "deleted" in ui.stateLabel.text)
+    assert not ui.applyButton.enabled
+    assert not ui.editButton.enabled
+    segment(widget)

@@ -1,0 +1,126 @@
+"""Results come into the scene where their scan lies, with names, colours and terminology."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+from scene_nodes import addGridTransform, addLinearTransform, addVolume, obliqueMatrix
+
+from brbs.study import Label, LabelSchema
+from brbs.volumes import write_label_map
+from BRBSSegmentationLib.Measurements import measurementTable
+from BRBSSegmentationLib.ResultNode import confidenceOf, noteFindings, showResult, volumesOf
+from BRBSTrainingLib.VolumeExport import exportVolume
+from BRBSTrainingLib.WorldImage import worldTransform
+
+TERM = "Category~SCT^1^Anatomy~SCT^2^Liver~^^~Region~^^~^^"
+LIVER, VESSEL = Label(3, "Leber", (0.9, 0.4, 0.3), TERM), Label(70, "Gefäß", (0.3, 0.7, 0.9))
+SCHEMA = LabelSchema((LIVER, VESSEL, Label(71, "Nichts", (1.0, 1.0, 0.0))))
+
+
+def resultOf(volumeNode, folder: Path) -> tuple[Path, np.ndarray]:
+    """A label map on the grid on which the volume is exported, as the engine would write it: bright voxels are 3."""
+    exportVolume(volumeNode, folder / "scan.nrrd")
+    image = sitk.ReadImage(str(folder / "scan.nrrd"))
+    voxels = sitk.GetArrayFromImage(image)
+    values = np.where(voxels > 1000, 3, np.where(voxels < -800, 70, 0)).astype(np.uint8)
+    labels = sitk.GetImageFromArray(values)
+    labels.CopyInformation(image)
+    write_label_map(labels, folder / "Ergebnis.seg.nrrd", SCHEMA.meta)
+    return folder / "Ergebnis.seg.nrrd", values
+
+
+def worldCentre(node, segmentId: str) -> np.ndarray:
+    """Centre of mass of a segment where the scene shows it, RAS."""
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segmentId, image)
+    extent, dimensions = image.GetExtent(), image.GetDimensions()
+    scalars = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(dimensions[::-1])
+    indices = np.argwhere(scalars != 0)[:, ::-1] + np.array(extent[::2])
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    points = np.c_[indices, np.ones(len(indices))] @ slicer.util.arrayFromVTKMatrix(matrix).T
+    transform = worldTransform(node)
+    return np.mean([transform.TransformPoint(point[:3]) for point in points], axis=0)
+
+
+def volumeCentre(volumeNode, mask: np.ndarray) -> np.ndarray:
+    """Centre of mass of voxels of a volume where the scene shows it, RAS."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    indices = np.argwhere(mask)[:, ::-1]
+    points = np.c_[indices, np.ones(len(indices))] @ slicer.util.arrayFromVTKMatrix(matrix).T
+    transform = worldTransform(volumeNode)
+    return np.mean([transform.TransformPoint(point[:3]) for point in points], axis=0)
+
+
+@pytest.mark.parametrize("matrix", [obliqueMatrix(), np.diag([1.0, 1.0, 2.0, 1.0]), np.diag([-1.0, 2.0, 1.0, 1.0])])
+@pytest.mark.parametrize("transformed", [False, True])
+def test_result_overlays_the_scan(scene, tmp_path: Path, matrix, transformed: bool) -> None:
+    volumeNode = addVolume(matrix=matrix)
+    if transformed:
+        volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    path, values = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    assert node.GetTransformNodeID() == volumeNode.GetTransformNodeID()
+    segmentation = node.GetSegmentation()
+    for index, value in enumerate((3, 70)):
+        segmentId = segmentation.GetNthSegmentID(index)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volumeNode)
+        np.testing.assert_array_equal(voxels != 0, values == value)
+        np.testing.assert_allclose(worldCentre(node, segmentId), volumeCentre(volumeNode, values == value), atol=1e-4)
+
+
+def test_result_under_a_bending_transform_lies_in_the_world(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    volumeNode.SetAndObserveTransformNodeID(addGridTransform(lambda points: 0.02 * points[:, ::-1]).GetID())
+    path, values = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    assert node.GetTransformNodeID() is None
+    image = sitk.ReadImage(str(tmp_path / "scan.nrrd"))
+    indices = np.argwhere(values == 3)[:, ::-1].astype(float)
+    centre = np.mean([image.TransformContinuousIndexToPhysicalPoint(index.tolist()) for index in indices], axis=0)
+    found = worldCentre(node, node.GetSegmentation().GetNthSegmentID(0))
+    np.testing.assert_allclose(found * [-1, -1, 1], centre, atol=1e-4)
+
+
+def test_structures_keep_name_colour_and_terminology(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    segmentation = showResult(resultOf(volumeNode, tmp_path)[0], volumeNode).GetSegmentation()
+    segments = [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]
+    assert [segment.GetName() for segment in segments] == ["Leber", "Gefäß", "Nichts"]
+    colours = [label.colour for label in SCHEMA.labels]
+    np.testing.assert_allclose([segment.GetColor() for segment in segments], colours, atol=1e-3)
+    text = vtk.reference("")
+    segments[0].GetTag(segments[0].GetTerminologyEntryTagName(), text)
+    assert text.get() == TERM
+
+
+def test_chosen_node_takes_the_result(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    path, _ = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    node.SetName("Meins")
+    assert showResult(path, volumeNode, node) is node
+    assert node.GetSegmentation().GetNumberOfSegments() == 3
+    assert node.GetName() == "Meins"
+
+
+def test_findings_become_a_table(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    node = showResult(resultOf(volumeNode, tmp_path)[0], volumeNode)
+    assert (volumesOf(node), confidenceOf(node)) == ({}, {})
+    noteFindings(node, {"Leber": 1.5, "Gefäß": 0.25}, {"Leber": 0.75, "Gefäß": 0.5})
+    assert confidenceOf(node) == {"Leber": 0.75, "Gefäß": 0.5}
+    table = measurementTable(node)
+    rows = [[table.GetTable().GetValue(row, column).ToString() for column in range(3)] for row in range(2)]
+    assert rows == [["Leber", "1.5", "0.75"], ["Gefäß", "0.25", "0.5"]]
+    noteFindings(node, {"Leber": 2.0}, None)
+    assert measurementTable(node) is table
+    assert table.GetTable().GetNumberOfColumns() == 2
+    assert table.GetTable().GetNumberOfRows() == 1

@@ -1,0 +1,144 @@
+"""One click on a real scene: worker process, result nodes, models that come and go."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+from scene_nodes import addLinearTransform
+from tiny_model import tiny_bundle
+from training_nodes import addSubject, loadSubject
+
+from brbs.errors import InputError
+
+
+@pytest.fixture
+def logic(application):
+    import BRBSSegmentation
+
+    made = BRBSSegmentation.BRBSSegmentationLogic()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tiny_bundle().save(tmp_path / "Modell für alle")
+    return tmp_path / "Modell für alle"
+
+
+def names(node) -> list[str]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+
+
+def masks(node, volumeNode) -> list[np.ndarray]:
+    return [
+        slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volumeNode) != 0
+        for segmentId in node.GetSegmentation().GetSegmentIDs()
+    ]
+
+
+def test_volume_becomes_a_segmentation(logic, model: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    node = logic.segment(volumeNode, model, device="cpu")
+    assert names(node) == ["Hülle", "Kern"]
+    assert set(logic.confidence(node)) == {"Hülle", "Kern"}
+    voxel = 1.0 * 1.5 * 2.0 / 1000
+    table = logic.measurements(node).GetTable()
+    for row, mask in enumerate(masks(node, volumeNode)):
+        assert table.GetValue(row, 1).ToDouble() == pytest.approx(voxel * mask.sum(), abs=1e-6)
+    assert not list(logic.worker.folder.glob("*.nrrd"))
+
+
+def test_moved_volume_gets_the_same_voxels(logic, model: Path) -> None:
+    """A rigid transform does not change what the networks see."""
+    volumeNode = addSubject(0)[0]
+    plain = masks(logic.segment(volumeNode, model, device="cpu"), volumeNode)
+    volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    node = logic.segment(volumeNode, model, device="cpu")
+    assert node.GetTransformNodeID() == volumeNode.GetTransformNodeID()
+    for one, other in zip(plain, masks(node, volumeNode)):
+        assert (one != other).mean() < 0.02
+
+
+def test_chosen_node_is_reused_and_file_is_read_in_place(logic, model: Path, tmp_path: Path) -> None:
+    volumeNode = loadSubject(tmp_path / "scan.nrrd", 3)
+    node = logic.segment(volumeNode, model, device="cpu")
+    assert logic.segment(volumeNode, model, node, device="cpu") is node
+    assert names(node) == ["Hülle", "Kern"]
+    assert (tmp_path / "scan.nrrd").is_file()
+
+
+def test_killed_worker_is_told_and_the_next_click_works(logic, model: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    run = logic.startSegmentation(volumeNode, model, device="cpu")
+    logic.worker._process.kill()
+    logic.worker._process.wait()
+    assert run.poll()
+    assert (run.state, "press Apply again" in run.message) == ("failed", True)
+    assert names(logic.segment(volumeNode, model, device="cpu")) == ["Hülle", "Kern"]
+
+
+def test_bad_input_is_told(logic, model: Path, tmp_path: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    with pytest.raises(InputError, match="no model here"):
+        logic.segment(volumeNode, tmp_path, device="cpu")
+    slicer.util.arrayFromVolume(volumeNode)[:] = 7
+    slicer.util.arrayFromVolumeModified(volumeNode)
+    with pytest.raises(InputError, match="same value"):
+        logic.segment(volumeNode, model, device="cpu")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "leer")
+    with pytest.raises(InputError, match="leer"):
+        logic.segment(empty, model, device="cpu")
+
+
+def test_nodes_deleted_meanwhile(logic, model: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "weg")
+    run = logic.startSegmentation(volumeNode, model, output, device="cpu")
+    slicer.mrmlScene.RemoveNode(output)
+    _wait(run)
+    assert (run.state, names(run.node)) == ("finished", ["Hülle", "Kern"])
+    run = logic.startSegmentation(volumeNode, model, device="cpu")
+    slicer.mrmlScene.RemoveNode(volumeNode)
+    _wait(run)
+    assert (run.state, run.node) == ("failed", None)
+    assert "deleted" in run.message
+
+
+def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> None:
+    run = logic.startSegmentation(addSubject(0)[0], model, device="cpu")
+    while run.node is None and run.active:
+        run.poll()
+        time.sleep(0.01)
+    slicer.mrmlScene.RemoveNode(run.node)
+    _wait(run)
+    assert run.state in ("finished", "failed")
+
+
+def test_models_are_added_removed_and_exchanged(logic, model: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(type(slicer.app), "slicerUserSettingsFilePath", str(tmp_path / "home/Slicer.ini"), raising=False)
+    assert logic.models() == []
+    logic.addModel(model)
+    assert [known.folder for known in logic.models()] == [model]
+    logic.exportModel(logic.models()[0], tmp_path / "für Berta.zip")
+    logic.removeModel(model)
+    assert logic.models() == []
+    assert (model / "model.json").is_file()
+    imported = logic.importModel(tmp_path / "für Berta.zip")
+    assert imported.folder == tmp_path / "home/BRBS models/für Berta"
+    assert [known.folder for known in logic.models()] == [imported.folder]
+    with pytest.raises(InputError, match="no model here"):
+        logic.addModel(tmp_path)
+
+
+def _wait(run, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while run.active:
+        assert time.monotonic() < end
+        run.poll()
+        time.sleep(0.01)
