@@ -43,7 +43,7 @@ class SegmentationRun:
     ) -> None:
         self._worker, self._volumeId = worker, volumeNode.GetID()
         self._targetId = segmentationNode.GetID() if segmentationNode else None
-        self._started = time.monotonic()
+        self._name, self._started = volumeNode.GetName(), time.monotonic()
         self.state, self.message, self.node, self.uncertaintyNode = SENT, transformNote(volumeNode), None, None
         worker.start()
         number = time.monotonic_ns()
@@ -90,7 +90,7 @@ class SegmentationRun:
     def _follow(self, answer: dict) -> None:
         state = answer.get("state")
         if state == "failed":
-            self._end(FAILED, answer["message"])
+            self._end(FAILED, answer["message"].replace(str(self._source), self._name))
         if state in ("segmented", "finished") and self.node is None:
             self._show()
             self.state = SEGMENTED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import qt
 
 NAME, STATUS = 0, 1  # columns
-NAME_WIDTH = 130  # pixels; the user may change it
+NAME_WIDTH = 112  # pixels; the user may change it
 GOOD, BUSY, ODD, BAD = "good", "busy", "odd", "bad"
 _ICONS = {
     GOOD: "SP_DialogApplyButton",
@@ -26,7 +26,7 @@ class Row:
         key: what the line stands for.
         cells: texts, a column each; the second is the status.
         mark: one of NAME, STATUS = 0, 1  # columns
-NAME_WIDTH = 130  # pixels; the user may change it
+NAME_WIDTH = 112  # pixels; the user may change it
 GOOD, BUSY, ODD and BAD: the status's icon.
         toolTip: shown over every cell.
     """

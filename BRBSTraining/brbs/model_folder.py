@@ -11,6 +11,7 @@ from .errors import InputError
 from .files import replacing
 from .job import EVENTS_FILE, JOB_FILE, JobReader
 from .model_description import MODEL_FILE
+from .model_preview import PREVIEW_FILE
 
 TRAINING_FOLDER = "training"
 PREPARED_FILE = "prepared.npz"
@@ -42,7 +43,8 @@ def check_model_folder(output: Path, resume: bool = False, overwrite: bool = Fal
 def remove_model(output: Path) -> None:
     """Removes what an earlier training wrote, and nothing else; ``job.json`` is that of the new one already."""
     training = output / TRAINING_FOLDER
-    for path in [output / MODEL_FILE, *output.glob("*.safetensors"), *training.glob("*.pt"), training / EVENTS_FILE]:
+    model = [output / MODEL_FILE, output / PREVIEW_FILE, *output.glob("*.safetensors")]
+    for path in [*model, *training.glob("*.pt"), training / EVENTS_FILE]:
         path.unlink(missing_ok=True)
 
 

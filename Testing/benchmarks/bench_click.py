@@ -30,9 +30,9 @@ def main() -> None:
 
     installScene()
     installWidgets().settings().clear()
-    import BRBSSegmentation
     import slicer
 
+    import BRBSSegmentation
     from brbs.volumes import list_images
 
     logic = BRBSSegmentation.BRBSSegmentationLogic()

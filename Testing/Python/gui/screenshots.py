@@ -1,4 +1,4 @@
-"""Saves pictures of the training panel in each of its states, to be looked at.
+"""Saves pictures of the panels in each of their states, to be looked at.
 
     python Testing/Python/gui/screenshots.py --output DIR
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 TESTING = Path(__file__).resolve().parents[1]
 ROOT = TESTING.parents[1]
-sys.path[:0] = [str(TESTING), str(TESTING / "engine"), str(ROOT / "BRBSTraining")]
+sys.path[:0] = [str(TESTING), str(TESTING / "engine"), str(ROOT / "BRBSTraining"), str(ROOT / "BRBSSegmentation")]
 
 WIDTH = 380  # pixels: a narrow module panel
 
@@ -34,15 +34,16 @@ def main() -> None:
     application = installWidgets()
     application.settings().clear()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        tour = Tour(application, output, Path(folder))
-        try:
-            tour.run()
-        finally:
-            tour.close()
+        for Tour in (TrainingTour, SegmentationTour):
+            tour = Tour(application, output, Path(folder))
+            try:
+                tour.run()
+            finally:
+                tour.close()
 
 
-class Tour:
-    """One state of the panel after the other.
+class TrainingTour:
+    """One state of the training panel after the other.
 
     Args:
         application: the running application.
@@ -90,6 +91,13 @@ class Tour:
             self._widget.panel.session.job.kill()
         self._widget.cleanup()
 
+    def _wait(self, condition) -> None:
+        wait(self._application, condition)
+
+    def _save(self, name: str) -> None:
+        self._widget.panel.tick()
+        save(self._application, self._widget.parent, self._output / f"training {name}.png")
+
     def _lackPackages(self, session) -> None:
         known = session.report.content
         session.report.content = known | {"missing": ["torch", "monai"], "torch": None, "devices": []}
@@ -119,25 +127,82 @@ class Tour:
         session.changeStudy(lambda study: None)
         self._wait(lambda: session.blocker is None)
 
-    def _wait(self, condition, seconds: float = 120.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError("the panel did not get there in time")
-            self._application.processEvents()
-            time.sleep(0.02)
+
+class SegmentationTour:
+    """One state of the segmentation panel after the other.
+
+    Args:
+        application: the running application.
+        output: folder of the pictures.
+        folder: for files that are needed on the way.
+    """
+
+    def __init__(self, application, output: Path, folder: Path) -> None:
+        from standin.scripted_module import openModule
+
+        import BRBSSegmentation
+
+        application.settings().clear()
+        self._application, self._output, self._folder = application, output, folder
+        self._widget = openModule(BRBSSegmentation.BRBSSegmentationWidget)
+
+    def run(self) -> None:
+        """Takes all pictures."""
+        from tiny_model import tiny_bundle
+        from training_nodes import addSubject
+
+        ui = self._widget.ui
+        self._save("1 no model")
+        provenance = {"atlases": ["a", "b", "c"], "dice": {"mean": 0.862}, "validation": "annotated scans"}
+        tiny_bundle(provenance=provenance | {"date": "2026-01-31"}).save(self._folder / "Kidney model")
+        self._widget.logic.addModel(self._folder / "Kidney model")
+        self._widget.enter()
+        ui.inputSelector.setCurrentNode(addSubject(0)[0])
+        self._save("2 ready")
+        ui.applyButton.click()
+        self._save("3 running")
+        self._wait(lambda: "Done" in ui.stateLabel.text)
+        self._save("4 finished")
+        ui.inputSelector.setCurrentNode(self._constant())
+        ui.applyButton.click()
+        self._wait(lambda: ui.applyButton.enabled)
+        self._save("5 failed")
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._widget.cleanup()
+
+    def _constant(self):
+        import numpy as np
+        import slicer
+
+        return slicer.util.addVolumeFromArray(np.zeros((8, 8, 8), np.int16), name="empty scan")
+
+    def _wait(self, condition) -> None:
+        wait(self._application, condition)
 
     def _save(self, name: str) -> None:
-        """The whole panel, as high as it is when nothing has to be scrolled."""
-        panel = self._widget.parent
-        self._widget.panel.tick()
-        for _ in range(3):  # a word-wrapped label knows its height only after it has its width
-            panel.setFixedWidth(WIDTH)
-            panel.resize(WIDTH, panel.layout().totalHeightForWidth(WIDTH))
-            self._application.processEvents()
-        path = self._output / f"training {name}.png"
-        panel.grab().save(str(path))
-        print(path)
+        save(self._application, self._widget.parent, self._output / f"segmentation {name}.png")
+
+
+def wait(application, condition, seconds: float = 120.0) -> None:
+    """Lets the application run until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the panel did not get there in time")
+        application.processEvents()
+        time.sleep(0.02)
+
+
+def save(application, panel, path: Path) -> None:
+    """The whole panel, as high as it is when nothing has to be scrolled."""
+    for _ in range(3):  # a word-wrapped label knows its height only after it has its width
+        panel.setFixedWidth(WIDTH)
+        panel.resize(WIDTH, panel.layout().totalHeightForWidth(WIDTH))
+        application.processEvents()
+    panel.grab().save(str(path))
+    print(path)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_bad_input_is_told(logic, model: Path, tmp_path: Path) -> None:
         logic.segment(volumeNode, tmp_path, device="cpu")
     slicer.util.arrayFromVolume(volumeNode)[:] = 7
     slicer.util.arrayFromVolumeModified(volumeNode)
-    with pytest.raises(InputError, match="same value"):
+    with pytest.raises(InputError, match="^Scan 0: every voxel has the same value"):
         logic.segment(volumeNode, model, device="cpu")
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "leer")
     with pytest.raises(InputError, match="leer"):
@@ -121,7 +121,8 @@ def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> No
 
 
 def test_models_are_added_removed_and_exchanged(logic, model: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(type(slicer.app), "slicerUserSettingsFilePath", str(tmp_path / "home/Slicer.ini"), raising=False)
+    settings = str(tmp_path / "home/Slicer.ini")
+    monkeypatch.setattr(type(slicer.app), "slicerUserSettingsFilePath", settings, raising=False)
     assert logic.models() == []
     logic.addModel(model)
     assert [known.folder for known in logic.models()] == [model]
