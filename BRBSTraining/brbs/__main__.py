@@ -163,6 +163,10 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"brbs: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        remedy = "install what `python -m brbs.device_report` lists as missing"
+        print(f"brbs: {error.name} is not installed in this Python; {remedy}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"brbs: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
