@@ -9,8 +9,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.pairing import find_pairs, pair_files
 
-from .FileDrop import FileDrop
+from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 from .StudySession import StudySession
 
@@ -29,8 +30,9 @@ class AtlasSection:
     def __init__(self, ui, session: StudySession, guard) -> None:
         self._ui, self._session, self._guard = ui, session, guard
         self._table = RowTable(ui.atlasTable, [_("Scan"), _("Status"), _("Structures"), _("Segmentation")])
-        self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addFolders(paths)))
+        self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addPaths(paths)))
         ui.addAtlasButton.connect("clicked(bool)", lambda checked: guard(self._addFromScene))
+        ui.addAtlasFilesButton.connect("clicked(bool)", lambda checked: guard(self._chooseFiles))
         ui.addAtlasFolderButton.connect("clicked(bool)", lambda checked: guard(self._chooseFolder))
         ui.removeAtlasButton.connect("clicked(bool)", lambda checked: guard(self._remove))
         ui.atlasTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -48,7 +50,7 @@ class AtlasSection:
         isOpen = self._session.study is not None
         chosen = self._ui.atlasVolumeSelector.currentNode() and self._ui.atlasSegmentationSelector.currentNode()
         self._ui.addAtlasButton.enabled = isOpen and bool(chosen)
-        self._ui.addAtlasFolderButton.enabled = isOpen
+        self._ui.addAtlasFilesButton.enabled = self._ui.addAtlasFolderButton.enabled = isOpen
         self._ui.removeAtlasButton.enabled = isOpen and bool(self._table.selected())
 
     def _row(self, atlas) -> Row:
@@ -77,15 +79,23 @@ class AtlasSection:
     def _chooseFolder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self._ui.atlasTable, _("Folder of scans and label maps"))
         if folder:
-            self._addFolders([Path(folder)])
+            self._addPaths([Path(folder)])
 
-    def _addFolders(self, paths: list[Path]) -> None:
+    def _chooseFiles(self) -> None:
+        title = _("Scans and their label maps")
+        paths = qt.QFileDialog.getOpenFileNames(self._ui.atlasTable, title, "", f"{_('Images')} {FILTER}")
+        if paths:
+            self._addPaths([Path(path) for path in paths])
+
+    def _addPaths(self, paths: list[Path]) -> None:
+        """Adds folders one by one, and single files together."""
         if self._session.study is None:
             raise InputError(_("Create or open a study first."))
-        for path in paths:
-            if not path.is_dir():
-                raise InputError(_("{path}: drop a folder that holds scans and label maps").format(path=path))
-            self._session.addAtlasFolder(path)
+        for folder in filter(Path.is_dir, paths):
+            self._session.addAtlases(find_pairs(folder), str(folder))
+        files = [path for path in paths if not path.is_dir()]
+        if files:
+            self._session.addAtlases(pair_files(files), _("the chosen files"))
 
     def _remove(self) -> None:
         chosen = self._table.selected()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import qt
 
+FILTER = "(*.nii.gz *.nii *.nrrd *.nhdr *.mha *.mhd)"  # of file dialogues
+
 
 class FileDrop(qt.QObject):
     """Passes the paths of dropped files and folders to a function.

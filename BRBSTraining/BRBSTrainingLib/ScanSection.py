@@ -10,11 +10,9 @@ from slicer.i18n import tr as _
 from brbs.errors import InputError
 
 from .AtlasSection import MARKS, statusText
-from .FileDrop import FileDrop
+from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, Row, RowTable
 from .StudySession import StudySession
-
-FILTER = "(*.nii.gz *.nii *.nrrd *.nhdr *.mha *.mhd)"
 
 
 class ScanSection:

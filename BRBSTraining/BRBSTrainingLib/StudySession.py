@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from brbs.checks import CheckedItem, trainable
 from brbs.errors import InputError
-from brbs.pairing import find_pairs
+from brbs.pairing import Found, find_pairs
 from brbs.study import LabelSchema, with_dataset_names
 from brbs.volumes import image_suffix, is_dicom_folder
 
@@ -127,16 +127,19 @@ class StudySession:
         self.changeStudy(lambda study: notes.append(self.logic.addAtlas(study, volumeNode, segmentationNode)))
         self.say(" ".join([_("Added {name} as an atlas.").format(name=volumeNode.GetName()), *notes]).strip())
 
-    def addAtlasFolder(self, folder: Path) -> None:
-        """Adds all pairs of a folder as atlases, and its scans without label map as unlabeled ones.
+    def addAtlases(self, found: Found, where: str) -> None:
+        """Adds pairs as atlases, and scans without label map as unlabeled ones.
+
+        Args:
+            found: pairs and single scans.
+            where: they were found, for people.
 
         Raises:
-            InputError: no such folder, no pair in it, or the study cannot be written.
+            InputError: there is no pair, or the study cannot be written.
         """
-        found = find_pairs(folder)
         if not found.atlases:
             raise InputError(
-                f"{folder}: no pair of scan and label map found; name them alike (scan.nii.gz with scan.seg.nrrd or "
+                f"{where}: no pair of scan and label map found; name them alike (scan.nii.gz with scan.seg.nrrd or "
                 "scan-label.nii.gz), or use sub-folders images and labels"
             )
 

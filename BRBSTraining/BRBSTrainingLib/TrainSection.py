@@ -34,7 +34,8 @@ class TrainSection:
             ui.startButton: self._start,
             ui.pauseButton: self._pauseOrResume,
             ui.stopButton: self._stop,
-            ui.plotButton: session.plots.show,
+            ui.lossesButton: session.plots.showLosses,
+            ui.diceButton: session.plots.showDice,
             ui.sampleButton: session.requestSample,
             ui.openModelButton: lambda: slicer.util.selectModule("BRBSSegmentation"),
             ui.copyLogButton: lambda: qt.QApplication.clipboard().setText(ui.logText.plainText),
@@ -55,7 +56,7 @@ class TrainSection:
         self._ui.pauseButton.text = _("Resume") if state == "paused" else _("Pause")
         self._updateStop(active)
         self._ui.sampleButton.enabled = state == "running"
-        self._ui.plotButton.enabled = job is not None
+        self._ui.lossesButton.enabled = self._ui.diceButton.enabled = job is not None
         self._ui.openModelButton.enabled = job is not None and (job.model / "model.json").is_file()
         self._ui.progressBar.setValue(round(1000 * job.progress) if job else 0)
         self._ui.stateLabel.text = self._stateText(state)

@@ -33,10 +33,17 @@ class TrainingPlots:
         self._losses.clear()
         self._dice.clear()
 
-    def show(self) -> None:
-        """Shows the losses in a layout with a plot view, where the other chart can be chosen, too."""
-        self._dice.update()
-        slicer.modules.plots.logic().ShowChartInLayout(self._losses.update())
+    def showLosses(self) -> None:
+        """Shows the losses in a layout with a plot view."""
+        self._show(self._losses)
+
+    def showDice(self) -> None:
+        """Shows the validation Dice in a layout with a plot view."""
+        self._show(self._dice)
+
+    @staticmethod
+    def _show(chart: CurveChart) -> None:
+        slicer.modules.plots.logic().ShowChartInLayout(chart.update())
 
     def remove(self) -> None:
         """Empties the curves and removes their nodes from the scene."""

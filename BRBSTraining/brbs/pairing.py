@@ -56,6 +56,18 @@ def find_pairs(folder: str | Path) -> Found:
     return Found(found.atlases, [*found.scans, *unlabeled], found.orphans)
 
 
+def pair_files(paths: Sequence[str | Path]) -> Found:
+    """Pairs chosen files as those of one folder.
+
+    Raises:
+        InputError: none of them is an image; a scan with two label maps or the reverse.
+    """
+    images, labels = _apart([path for path in map(Path, paths) if image_suffix(path)])
+    if not images and not labels:
+        raise InputError("none of these files is an image; choose NIfTI, NRRD or MetaImage files")
+    return _pair(images, labels)
+
+
 def _sub_folders(folder: Path) -> tuple[list[Path], list[Path], list[Path]] | None:
     """Scans, label maps and scans without label map of a folder with sub-folders; None without such."""
     named = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}

@@ -66,8 +66,10 @@ class Bench:
 
     def _begin(self, name: str) -> None:
         """A study of its own, with the same two atlases."""
+        from brbs.pairing import find_pairs
+
         self._session.create(str(self._folder / name))
-        self._session.addAtlasFolder(self._files)
+        self._session.addAtlases(find_pairs(self._files), "")
         self._until(lambda: not self._session.checking)
 
     def files(self, count: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from brbs.errors import InputError
-from brbs.pairing import find_pairs
+from brbs.pairing import find_pairs, pair_files
 
 LABEL_NAMES = [
     "Fall ä.seg.nrrd",
@@ -51,6 +51,16 @@ def relative(folder: Path) -> tuple[list[tuple[str, str]], list[str], list[str]]
 def test_a_label_map_beside_its_scan(tmp_path: Path, labels: str) -> None:
     folder = put(tmp_path / "Köpfe 1", "Fall ä.nii.gz", "Fall b.nrrd", labels, "notes.txt")
     assert relative(folder) == ([("Fall ä.nii.gz", labels)], ["Fall b.nrrd"], [])
+
+
+def test_chosen_files_pair_by_name(tmp_path: Path) -> None:
+    names = ("images/a.nii.gz", "labels/a.seg.nrrd", "b.nrrd", "c_mask.nrrd", "notes.txt")
+    folder = put(tmp_path, *names)
+    found = pair_files([folder / name for name in names])
+    assert [(atlas.image.name, atlas.labels.name) for atlas in found.atlases] == [("a.nii.gz", "a.seg.nrrd")]
+    assert ([path.name for path in found.scans], [path.name for path in found.orphans]) == (["b.nrrd"], ["c_mask.nrrd"])
+    with pytest.raises(InputError, match="none of these files"):
+        pair_files([folder / "notes.txt"])
 
 
 def test_words_within_a_name_do_not_make_a_label_map(tmp_path: Path) -> None:

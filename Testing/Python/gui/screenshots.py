@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -61,9 +60,11 @@ class TrainingTour:
 
     def run(self) -> None:
         """Takes all pictures."""
+        from panel_user import wait
+
         ui, session = self._widget.ui, self._widget.panel.session
         self._save("1 empty")
-        self._wait(lambda: not session.report.busy)
+        wait(lambda: not session.report.busy)
         self._lackPackages(session)
         self._fill(session, ui)
         ui.advancedGroup.collapsed = False
@@ -71,18 +72,18 @@ class TrainingTour:
         ui.advancedGroup.collapsed = True
         ui.logGroup.collapsed = False
         session.start(None, 2000, "cpu")
-        self._wait(lambda: session.job.progress > 0.006)
+        wait(lambda: session.job.progress > 0.006)
         self._save("5 running")
         session.job.pause()
-        self._wait(lambda: session.job.state == "paused")
+        wait(lambda: session.job.state == "paused")
         self._save("6 paused")
         session.job.stop()
-        self._wait(lambda: session.job.state == "finished")
+        wait(lambda: session.job.state == "finished")
         self._save("7 finished")
         session.goOn("cpu")
-        self._wait(lambda: session.job.state == "running")
+        wait(lambda: session.job.state == "running")
         session.job.kill()
-        self._wait(lambda: session.job.state == "failed")
+        wait(lambda: session.job.state == "failed")
         self._save("8 failed")
 
     def close(self) -> None:
@@ -90,9 +91,6 @@ class TrainingTour:
         if self._widget.panel.session.job is not None:
             self._widget.panel.session.job.kill()
         self._widget.cleanup()
-
-    def _wait(self, condition) -> None:
-        wait(self._application, condition)
 
     def _save(self, name: str) -> None:
         self._widget.panel.tick()
@@ -108,24 +106,26 @@ class TrainingTour:
         session._changed.add("engine")
 
     def _fill(self, session, ui) -> None:
+        from panel_user import wait
         from tiny_study import SETTINGS
 
+        from brbs.pairing import find_pairs
         from brbs.synthetic import make_study
 
         files = make_study(self._folder / "files", atlases=3, unlabeled=12, test=1, size=(32, 36, 32)) / "atlases"
         ui.studyPathEdit.currentPath = str(self._folder / "Kidneys")
         ui.createStudyButton.click()
-        session.addAtlasFolder(files)
+        session.addAtlases(find_pairs(files), str(files))
         session.addFiles([files.parent / "unlabeled" / "images"])
         session.changeStudy(lambda study: study.setSettings(SETTINGS))
-        self._wait(lambda: session.items and not session.checking)
+        wait(lambda: session.items and not session.checking)
         (files / "labels" / "atlas_02.nii.gz").rename(files / "labels" / "elsewhere.nii.gz")
         session.changeStudy(lambda study: None)
-        self._wait(lambda: not session.checking)
+        wait(lambda: not session.checking)
         self._save("3 atlas without its file")
         (files / "labels" / "elsewhere.nii.gz").rename(files / "labels" / "atlas_02.nii.gz")
         session.changeStudy(lambda study: None)
-        self._wait(lambda: session.blocker is None)
+        wait(lambda: session.blocker is None)
 
 
 class SegmentationTour:
@@ -148,6 +148,7 @@ class SegmentationTour:
 
     def run(self) -> None:
         """Takes all pictures."""
+        from panel_user import wait
         from tiny_model import tiny_bundle
         from training_nodes import addSubject
 
@@ -161,11 +162,11 @@ class SegmentationTour:
         self._save("2 ready")
         ui.applyButton.click()
         self._save("3 running")
-        self._wait(lambda: "Done" in ui.stateLabel.text)
+        wait(lambda: "Done" in ui.stateLabel.text)
         self._save("4 finished")
         ui.inputSelector.setCurrentNode(self._constant())
         ui.applyButton.click()
-        self._wait(lambda: ui.applyButton.enabled)
+        wait(lambda: ui.applyButton.enabled)
         self._save("5 failed")
 
     def close(self) -> None:
@@ -178,21 +179,8 @@ class SegmentationTour:
 
         return slicer.util.addVolumeFromArray(np.zeros((8, 8, 8), np.int16), name="empty scan")
 
-    def _wait(self, condition) -> None:
-        wait(self._application, condition)
-
     def _save(self, name: str) -> None:
         save(self._application, self._widget.parent, self._output / f"segmentation {name}.png")
-
-
-def wait(application, condition, seconds: float = 120.0) -> None:
-    """Lets the application run until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("the panel did not get there in time")
-        application.processEvents()
-        time.sleep(0.02)
 
 
 def save(application, panel, path: Path) -> None:

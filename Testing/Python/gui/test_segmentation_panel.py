@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 import slicer
-from PyQt5.QtCore import Qt
-from PyQt5.QtTest import QTest
-from PyQt5.QtWidgets import QApplication
+from panel_user import click, wait
 from standin.scripted_module import openModule
 from tiny_model import tiny_bundle
 from tiny_study import write_study
@@ -41,19 +38,6 @@ def widget(application, model):
 @pytest.fixture
 def ui(widget):
     return widget.ui
-
-
-def wait(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen in {seconds} s"
-        QApplication.processEvents()
-        time.sleep(0.01)
-
-
-def click(button) -> None:
-    assert button.enabled, f"{button.objectName} is disabled: {button.toolTip}"
-    QTest.mouseClick(button, Qt.LeftButton)
 
 
 def segment(widget, seed: int = 0):

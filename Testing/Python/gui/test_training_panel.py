@@ -7,15 +7,14 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import slicer
 import tiny_study
+from panel_user import click, wait
 from PyQt5.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PyQt5.QtGui import QDragEnterEvent, QDropEvent
-from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication
 from standin.scripted_module import openModule
 from tiny_study import SETTINGS, write_study
@@ -70,20 +69,6 @@ def widget(application, monkeypatch, report):
 @pytest.fixture
 def ui(widget):
     return widget.ui
-
-
-def wait(condition, seconds: float = 60.0) -> None:
-    """Lets the application run until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen in {seconds} s"
-        QApplication.processEvents()
-        time.sleep(0.02)
-
-
-def click(button) -> None:
-    assert button.enabled, f"{button.objectName} is disabled: {button.toolTip}"
-    QTest.mouseClick(button, Qt.LeftButton)
 
 
 def texts(table) -> list[list[str]]:
@@ -141,6 +126,28 @@ def test_folder_of_pairs_is_dropped(widget, ui, files: Path, tmp_path: Path) -> 
     assert texts(ui.scanTable)[0][2:] == ["16 × 20 × 16", "1 × 1.5 × 2"]
     assert "3 scans" in ui.scanSummaryLabel.text
     assert all(path.is_file() for path in files.rglob("*.nii.gz"))
+
+
+def test_single_files_are_dropped(ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.atlasTable, files / "images/atlas 1.nii.gz", files / "labels/atlas 1.seg.nrrd")
+    wait(lambda: statuses(ui.atlasTable) == [READY])
+    drop(ui.atlasTable, files / "labels/atlas 0.seg.nrrd")
+    wait(lambda: "no pair" in ui.noticeLabel.text)
+    assert ui.atlasTable.rowCount == 1
+
+
+def test_files_are_chosen(ui, files: Path, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    chosen = [str(files / "images/atlas 0.nii.gz"), str(files / "labels/atlas 0.seg.nrrd")]
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: chosen)
+    click(ui.addAtlasFilesButton)
+    assert ui.atlasTable.rowCount == 1
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: [])  # cancelled
+    click(ui.addAtlasFilesButton)
+    assert ui.atlasTable.rowCount == 1
 
 
 def test_atlas_from_the_scene(ui, tmp_path: Path) -> None:

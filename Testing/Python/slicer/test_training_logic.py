@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,16 @@ def test_unusable_atlas_is_told_by_the_job(logic, study) -> None:
     assert job.state == "failed"
     assert str(atlas.labels) in job.message
     assert logic.models() == []
+
+
+def test_child_finds_the_engine_wherever_it_lies(logic, tmp_path: Path, monkeypatch) -> None:
+    import brbs
+
+    package = shutil.copytree(Path(brbs.__file__).parent, tmp_path / "Erweiterung für Köpfe" / "brbs")
+    monkeypatch.setattr("BRBSTrainingLib.Engine.PACKAGE_PARENT", package.parent)
+    output = tmp_path / "Ausgabe.txt"
+    assert logic.engine.start(["-c", "import brbs; print(brbs.__file__)"], output).wait(60) == 0
+    assert Path(output.read_text(encoding="utf-8").strip()) == package / "__init__.py"
 
 
 def test_python_without_engine_is_told(logic, study, tmp_path: Path) -> None:

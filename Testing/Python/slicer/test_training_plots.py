@@ -78,7 +78,7 @@ def test_closing_the_scene_loses_no_point(plots, scene):
     plots.add([losses(1, total=3.0)])
     scene.Clear(0)
     assert counts() == (0, 0, 0)
-    plots.show()
+    plots.showLosses()
     assert curve("BRBS losses", "total") == [[1], [3.0]]
     plots.add([losses(2, total=2.0)])
     assert curve("BRBS losses", "total") == [[1, 2], [3.0, 2.0]]
@@ -123,13 +123,16 @@ def test_a_training_resumed_from_a_checkpoint_replaces_what_was_lost(plots):
 
 def test_the_chart_is_shown_in_a_plot_view(plots):
     plots.add([losses(1, total=3.0)])
-    plots.show()
+    plots.showLosses()
     view = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotViewNode")
     assert view.GetPlotChartNode().GetName() == "BRBS losses"
+    plots.showDice()
+    assert view.GetPlotChartNode().GetName() == "BRBS validation Dice"
 
 
 def test_the_chart_can_be_shown_before_the_first_event(plots):
-    plots.show()
+    plots.showLosses()
+    plots.showDice()
     assert counts() == (2, 0, 2)
 
 
