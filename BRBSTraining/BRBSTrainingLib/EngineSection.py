@@ -33,14 +33,14 @@ class EngineSection:
         self._ui.installButton.visible = report.lacksPackages and not self._session.logic.engine.chosenPython
         self._ui.askEngineButton.enabled = not report.busy
         self._ui.pythonInfoLabel.text = self._information()
+        self._ui.pythonInfoLabel.toolTip = self._session.logic.engine.python
 
     def _information(self) -> str:
         content = self._session.report.content
         if not content:
             return self._session.report.problem
-        versions = f"Python {content['python']}, PyTorch {content['torch'] or _('missing')}, brbs {content['brbs']}"
-        devices = [deviceText(device) for device in content["devices"]]
-        return "\n".join([self._session.logic.engine.python, versions, *devices])
+        versions = [f"Python {content['python']}", f"PyTorch {content['torch'] or _('missing')}"]
+        return "\n".join([*versions, *map(deviceText, content["devices"])])
 
     def _choosePython(self, path: str) -> None:
         if path != self._session.logic.engine.chosenPython:
