@@ -115,7 +115,7 @@ class Learner:
     def draw(
         self, scans: tuple[int, int], progress: float, generator: torch.Generator, atlas: int | None = None
     ) -> Triple:
-        """A triple whose scans carry S's opinion: the stored maps of the teacher, or S's own as published.
+        """A triple whose scans carry S's opinion: stored label maps, or S's own of the moment as published.
 
         Args:
             scans: indices of the two unlabeled scans.
@@ -124,7 +124,7 @@ class Learner:
             atlas: index of the atlas; None: any.
         """
         bend = self.settings.augmentation == "full"
-        if self.teacher is not None:
+        if self.teacher is not None or bend:  # sharp samples take label maps from before the bending
             self._renew_labels(scans, progress)
             return self.data.draw_triple(scans, generator, bend, atlas)
         triple = self.data.draw_triple(scans, generator, bend, atlas)
@@ -134,7 +134,7 @@ class Learner:
         return triple
 
     def _renew_labels(self, scans: tuple[int, int], progress: float) -> None:
-        """Writes the teacher's label maps of those scans into the data whose labels are missing or old."""
+        """Writes label maps by :attr:`best_segmentation` of those scans into the data whose are missing or old."""
         # Progress falls when a resumed training is given a larger budget.
         stale = [scan for scan in scans if not 0 <= progress - self.labelled_at[scan] < REFRESH_SHARE]
         if stale:
