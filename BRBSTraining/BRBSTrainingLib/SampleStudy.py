@@ -26,8 +26,11 @@ def registerSampleStudy() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="BRBS",
         sampleName=NAME,
+        uris=[],  # lists of one length are asked for, also where nothing is downloaded
+        fileNames=[],
+        nodeNames=[],
         thumbnailFileName=str(_icon()),
-        customDownloader=lambda source: openSampleStudy(),
+        customDownloader=openSampleStudy,
     )
 
 
@@ -46,13 +49,18 @@ def makeSampleStudy(folder: Path) -> StudyFolder:
     return made
 
 
-def openSampleStudy() -> None:
-    """Makes the study in Slicer's cache and opens it in the BRBS Training module."""
+def openSampleStudy(source) -> list:
+    """Makes the study in Slicer's cache and opens it in the BRBS Training module.
+
+    Returns:
+        The nodes that Sample Data would show: none, as a study is files.
+    """
     slicer.util.showStatusMessage(_("Making scans of an invented organ…"), 3000)
     folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / NAME
     study = makeSampleStudy(folder)
     slicer.util.selectModule("BRBSTraining")
     slicer.modules.brbstraining.widgetRepresentation().self().panel.show(study.folder)
+    return []
 
 
 def _icon() -> Path:

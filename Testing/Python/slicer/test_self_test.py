@@ -42,3 +42,30 @@ def test_segmentation_self_test_segments(application) -> None:
     from BRBSSegmentationLib.SelfTest import segmentTinyScan
 
     assert segmentTinyScan(BRBSSegmentation.BRBSSegmentationLogic()) == "segmented"
+
+
+def test_sample_study_is_registered_and_opened(application, tmp_path: Path, monkeypatch) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    import slicer
+
+    from BRBSTrainingLib.SampleStudy import registerSampleStudy
+
+    registered, opened = {}, []
+    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **values: registered.update(values))
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
+    registerSampleStudy()
+    assert registered["uris"] == registered["fileNames"] == registered["nodeNames"] == []
+    assert Path(registered["thumbnailFileName"]).is_file()
+
+    cache = SimpleNamespace(GetRemoteCacheDirectory=lambda: str(tmp_path))
+    monkeypatch.setattr(slicer, "mrmlScene", SimpleNamespace(GetCacheManager=lambda: cache))
+    panel = SimpleNamespace(show=opened.append)
+    widget = SimpleNamespace(self=lambda: SimpleNamespace(panel=panel))
+    module = SimpleNamespace(widgetRepresentation=lambda: widget)
+    monkeypatch.setattr(slicer.modules, "brbstraining", module, raising=False)
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda *a: None, raising=False)
+    assert registered["customDownloader"](None) == []
+    assert opened == [tmp_path / "BRBSTinyStudy"]
+    assert application.recorded.modules == ["BRBSTraining"]
