@@ -409,3 +409,63 @@ def test_other_python_without_torch_is_told(widget, ui, tmp_path: Path) -> None:
     wait(lambda: "no python" in ui.engineLabel.text)
     assert "engine Python" in ui.engineLabel.text
     assert ui.installButton.isHidden()
+
+
+def test_folders_and_files_are_chosen_in_dialogues(ui, files: Path, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: str(files))
+    click(ui.addAtlasFolderButton)
+    assert (ui.atlasTable.rowCount, ui.scanTable.rowCount) == (2, 3)
+    wait(lambda: statuses(ui.scanTable) == [READY] * 3)
+    ui.scanTable.selectAll()
+    click(ui.removeScanButton)
+    assert ui.scanTable.rowCount == 0
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: [str(files / "unlabeled/scan 100.nii.gz")])
+    click(ui.addScanFilesButton)
+    assert ui.scanTable.rowCount == 1
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: str(files / "unlabeled"))
+    click(ui.addScanFolderButton)
+    assert ui.scanTable.rowCount == 3
+    assert "1 were in the study already" in ui.noticeLabel.text
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: "")  # cancelled
+    click(ui.addScanFolderButton)
+    assert ui.scanTable.rowCount == 3
+
+
+def test_scans_are_dropped(ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.scanTable, files / "unlabeled", files / "images/atlas 0.nii.gz")
+    wait(lambda: ui.scanTable.rowCount == 4)
+
+
+def test_colour_and_terminology_are_chosen_by_double_click(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    click(ui.addStructureButton)
+    asked = []
+    monkeypatch.setattr(qt.QColorDialog, "getColor", lambda *a: qt.QColor.fromRgbF(1.0, 0.0, 0.0))
+    term = "Category~SCT^1^Anatomy~SCT^2^Liver~^^~Region~^^~^^"
+    monkeypatch.setattr(
+        "BRBSTrainingLib.StructuresSection.askTerminology", lambda text, parent: asked.append(text) or term
+    )
+    for column in (0, 3):
+        ui.structuresTable.cellDoubleClicked.emit(0, column)
+    (label,) = widget.panel.session.study.study.schema.labels
+    assert (label.colour, label.terminology, asked) == ((1.0, 0.0, 0.0), term, [""])
+    assert ui.structuresTable.item(0, 3).text() == "Liver"
+
+
+def test_views_are_shown(widget, ui, files: Path, tmp_path: Path) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    click(ui.startButton)
+    wait(lambda: ENDED.search(ui.stateLabel.text))
+    click(ui.lossesButton)
+    view = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNode().GetName() == "BRBS losses"
+    click(ui.diceButton)
+    assert view.GetPlotChartNode().GetName() == "BRBS validation Dice"
+    click(ui.openModelButton)
+    assert slicer.app.recorded.modules == ["BRBSSegmentation"]
