@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_worker, _add_import_weights, _add_demo):
         add(subparsers)
     _add_check(subparsers)
+    _add_exchange(subparsers)
     _add_devices(subparsers)
     return top
 
@@ -130,6 +131,17 @@ def _add_import_weights(subparsers) -> None:
     command.add_argument("--window", type=float, nargs=2, metavar="VALUE", help="grey values mapped to 0 and 1")
     command.add_argument("--output", required=True, metavar="MODEL")
     command.add_argument("--overwrite", action="store_true")
+
+
+def _add_exchange(subparsers) -> None:
+    about = "write a model to one file for others, without names of scans"
+    command = _command(subparsers, "export-model", commands.export_model, about)
+    command.add_argument("--model", required=True, metavar="DIR")
+    command.add_argument("--output", required=True, metavar="FILE.zip")
+    about = "unpack a model that export-model wrote"
+    command = _command(subparsers, "import-model", commands.import_model, about)
+    command.add_argument("--input", required=True, metavar="FILE.zip")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder of models; it becomes a folder in it")
 
 
 def _add_demo(subparsers) -> None:

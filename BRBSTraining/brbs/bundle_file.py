@@ -5,52 +5,68 @@ from __future__ import annotations
 import json
 import re
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 from .files import replacing
 from .model_description import MODEL_FILE, read_description
+from .model_preview import PREVIEW_FILE, preview
+from .study import LabelSchema
+from .tensor_file import check_tensors
 
 TENSORS = ".safetensors"
 MOST_FILES = 20
+MOST_EXPANSION = 200  # times the .zip file's own size
 LARGEST_DESCRIPTION = 10 * 2**20  # bytes
-LARGEST_HEADER = 10 * 2**20
+LARGEST_PICTURE = 2 * 2**20
 LARGEST_MODEL = 4 * 2**30
-PRIVATE = ("atlases", "unlabeled", "study")  # of a model's provenance: names that may be patients'
+MOST_PIXELS = 1024  # of the picture, an axis
+
+# All that an exported file says; whatever else a description holds may name scans, folders or people.
+SHARED = ("format", "labels", "grid", "channels", "settings", "files")
+SHARED_PROVENANCE = (
+    *("unlabeled_count", "step", "best_step", "training_minutes"),
+    *("validation", "dice", "device", "date", "versions", "atlas_count"),
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
 
 def export_bundle(folder: str | Path, path: str | Path) -> None:
-    """Writes a model's description and weights to a .zip file.
+    """Writes a model's description, weights and, if there is one, picture to a .zip file.
 
-    Of where it comes from, names of scans and folders are left out; the number of atlases stays.
+    Of where it comes from, names of scans, files and folders are left out, as they may be patients' names; the number
+    of atlases stays. The atlases' images and labels go along, without names: the model registers scans to them.
 
     Raises:
         InputError: no model there, it is damaged, or the file cannot be written.
     """
     folder = Path(folder)
+    check_bundle(folder)
     description = read_description(folder)
-    files = _named_files(description, folder)
-    for name in files:
-        _check_tensors(folder / name)
-    provenance = dict(description.get("provenance", {}))
+    provenance = description.get("provenance", {})
+    kept = {key: provenance[key] for key in SHARED_PROVENANCE if key in provenance}
     if "atlases" in provenance:
-        provenance["atlas_count"] = len(provenance["atlases"])
-    kept = {key: value for key, value in provenance.items() if key not in PRIVATE}
-    text = json.dumps(description | {"provenance": kept}, indent=1, ensure_ascii=False)
-    with replacing(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MODEL_FILE, text)
-        for name in files:
+        kept["atlas_count"] = len(provenance["atlases"])
+    shared = {key: description[key] for key in SHARED if key in description} | {"provenance": kept}
+    with replacing(path) as aside, _new_archive(aside) as archive:
+        archive.writestr(MODEL_FILE, json.dumps(shared, indent=1, ensure_ascii=False))
+        for name in _named_files(description, folder):
             archive.write(folder / name, name)
+        if _is_picture(folder / PREVIEW_FILE):
+            archive.write(folder / PREVIEW_FILE, PREVIEW_FILE)
 
 
 def import_bundle(path: str | Path, home: str | Path) -> Path:
-    """Unpacks a file that :func:`export_bundle` wrote.
+    """Unpacks a file that :func:`export_bundle` wrote; draws the model's picture if the file holds none.
 
     Args:
         path: the .zip file.
@@ -71,7 +87,7 @@ def import_bundle(path: str | Path, home: str | Path) -> Path:
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=home) as aside:
                 for entry in entries:
                     _unpack(archive, entry, Path(aside) / entry.filename, path)
-                check_bundle(Path(aside))
+                _check_unpacked(Path(aside), path)
                 target = _unused(home, path.stem)
                 target.mkdir()
                 # The description goes last: without it there is no model.
@@ -80,6 +96,8 @@ def import_bundle(path: str | Path, home: str | Path) -> Path:
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"{home}: cannot be written ({reason}); check the free disk space") from error
+    if not (target / PREVIEW_FILE).exists():
+        preview(target)
     return target
 
 
@@ -90,11 +108,16 @@ def check_bundle(folder: str | Path) -> None:
         InputError: description missing, damaged or of a newer version; weights missing, or not what their header says.
     """
     folder = Path(folder)
-    for name in _named_files(read_description(folder), folder):
-        _check_tensors(folder / name)
+    path = folder / MODEL_FILE
+    if path.is_file() and path.stat().st_size > LARGEST_DESCRIPTION:
+        raise InputError(f"{path}: is far too long for a model's description; get the model again")
+    description = read_description(folder)
+    for name in _named_files(description, folder):
+        check_tensors(folder / name)
+    _check_content(description, folder)
 
 
-def _named_files(description: dict, folder: Path) -> list[str]:
+def _named_files(description: dict[str, Any], folder: Path) -> list[str]:
     files = description.get("files")
     names = list(files.values()) if isinstance(files, dict) else []
     if not names or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
@@ -104,14 +127,33 @@ def _named_files(description: dict, folder: Path) -> list[str]:
     return sorted(set(names))
 
 
+def _check_content(description: dict[str, Any], folder: Path) -> None:
+    """Whether a list of models can show what the description says."""
+    try:
+        labels = LabelSchema.from_json(description["labels"]).labels
+        good = labels and all(isinstance(label.name, str) for label in labels)
+    except (KeyError, TypeError, InputError):
+        good = False
+    provenance = description.get("provenance", {})
+    good = good and isinstance(provenance, dict) and isinstance(provenance.get("atlases", []), list)
+    if not good:
+        raise InputError(f"{folder / MODEL_FILE}: does not describe its structures properly; get the model again")
+
+
+def _new_archive(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False)  # some disks say 1970
+
+
 @contextmanager
-def _opened(path: Path):
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.LargeZipFile) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: is no model file, or is damaged ({error}); get it again") from error
 
 
@@ -124,15 +166,31 @@ def _checked_entries(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipIn
     if len(entries) > MOST_FILES or len({name.casefold() for name in names}) < len(names):
         raise InputError(f"{path}: holds too many files, or one twice; this is no exported model")
     for entry in entries:
-        plain = not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16) and not entry.flag_bits & 1
-        known = entry.filename == MODEL_FILE or entry.filename.endswith(TENSORS)
-        if not (plain and known and _NAME.fullmatch(entry.filename)):
+        if not (_belongs(entry.filename) and _is_plain(entry)):
             raise InputError(f"{path}: holds {entry.filename!r}, which is not part of a model; it was not unpacked")
-    if sum(entry.file_size for entry in entries) > LARGEST_MODEL:
+    size = sum(entry.file_size for entry in entries)
+    if size > LARGEST_MODEL:
         raise InputError(f"{path}: would unpack to more than {LARGEST_MODEL // 2**30} GiB; it was not unpacked")
+    if size > MOST_EXPANSION * path.stat().st_size:
+        raise InputError(f"{path}: would unpack to over {MOST_EXPANSION} times its size; it was not unpacked")
     if archive.getinfo(MODEL_FILE).file_size > LARGEST_DESCRIPTION:
         raise InputError(f"{path}: its description is far too long; it was not unpacked")
     return entries
+
+
+def _is_plain(entry: zipfile.ZipInfo) -> bool:
+    """Whether it is a file, no folder, link or device, not encrypted, and packed in one of the two usual ways.
+
+    Of the others, what is unpacked at once cannot be limited.
+    """
+    usual = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    file = not entry.is_dir() and stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+    return usual and file and not entry.flag_bits & 1
+
+
+def _belongs(name: str) -> bool:
+    known = name in (MODEL_FILE, PREVIEW_FILE) or name.endswith(TENSORS)
+    return known and _NAME.fullmatch(name) is not None
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, path: Path) -> None:
@@ -146,23 +204,26 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, path
             stream.write(block)
 
 
-def _check_tensors(path: Path) -> None:
-    """Whether a safetensors file's header fits its length; weights are not read."""
+def _check_unpacked(folder: Path, path: Path) -> None:
+    """Checks what came out of ``path``, and that the description names all of it."""
+    check_bundle(folder)
+    named = {MODEL_FILE, PREVIEW_FILE, *_named_files(read_description(folder), folder)}
+    if strangers := {file.name for file in folder.iterdir()} - named:
+        raise InputError(f"{path}: holds {min(strangers)!r}, which is not part of a model; it was not unpacked")
+    if (folder / PREVIEW_FILE).exists() and not _is_picture(folder / PREVIEW_FILE):
+        raise InputError(f"{path}: holds {PREVIEW_FILE!r}, which is no picture of a model; it was not unpacked")
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether it is a PNG file of modest size: one of few bytes may have pixels that fill the memory."""
     try:
-        size = path.stat().st_size
         with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-                raise ValueError("its header is too long")
-            header = json.loads(stream.read(length))
-        spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
-        ends = [0, *(end for _, end in spans)]
-        if [start for start, _ in spans] != ends[:-1] or ends[-1] != size - 8 - length:
-            raise ValueError("its header does not fit its length")
-    except FileNotFoundError:
-        raise InputError(f"{path}: is missing; get the model again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged ({error}); get the model again") from error
+            start = stream.read(24)
+        width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+        png = start.startswith(b"\x89PNG\r\n\x1a\n") and start[12:16] == b"IHDR"
+        return png and max(width, height) <= MOST_PIXELS and path.stat().st_size <= LARGEST_PICTURE
+    except OSError:
+        return False
 
 
 def _unused(home: Path, stem: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from . import device_report
+from .bundle_file import export_bundle, import_bundle
 from .checks import check_study
 from .errors import InputError
 from .model_folder import check_model_folder
@@ -143,6 +144,17 @@ def import_weights(arguments: argparse.Namespace) -> None:
     )
     bundle.save(output)
     log.info("model: %s", output)
+
+
+def export_model(arguments: argparse.Namespace) -> None:
+    """Writes a model to one file."""
+    export_bundle(arguments.model, arguments.output)
+    log.info("model file: %s", arguments.output)
+
+
+def import_model(arguments: argparse.Namespace) -> None:
+    """Unpacks a model of a file into a new folder."""
+    log.info("model: %s", import_bundle(arguments.input, arguments.output))
 
 
 def demo(arguments: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from .job import JobWriter
 from .learner import Learner
 from .metrics import dice
 from .model import ModelBundle
-from .model_preview import PREVIEW_FILE, draw_preview
+from .model_preview import preview
 from .preparation import Prepared
 from .sample import draw_sample, write_sample
 from .schedule import phase
@@ -185,7 +185,7 @@ class Trainer:
             self.metrics, bundle.segmentation = best["metrics"], best["segmentation"]
             bundle.provenance |= {"dice": self.metrics, "best_step": best["step"]}
         bundle.save(self.output)
-        draw_preview(self.prepared, self.output / PREVIEW_FILE)
+        preview(self.output)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

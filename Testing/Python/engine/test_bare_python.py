@@ -57,5 +57,6 @@ def test_training_says_what_is_missing(study: Path, tmp_path: Path) -> None:
 
 def test_what_the_modules_import_needs_none_of_it() -> None:
     names = "study job checks pairing settings locking expected_time model_description worker_client bundle_file"
+    names += " model_preview tensor_file"
     ended = bare(WITHOUT + "\n".join(f"import brbs.{name}" for name in names.split()))
     assert ended.returncode == 0, ended.stderr

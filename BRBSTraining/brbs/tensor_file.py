@@ -1,0 +1,70 @@
+"""Files in the safetensors format, read without PyTorch and without the package of that name.
+
+Such a file is the length of a header (8 bytes, little-endian), the header (JSON: type, shape and place of each tensor)
+and the tensors' bytes, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+LARGEST_HEADER = 10 * 2**20  # bytes
+
+_TYPES = {"F16": "<f2", "F32": "<f4", "U8": "u1"}
+
+
+def check_tensors(path: str | Path) -> None:
+    """Checks that a file's header fits its length, without reading the tensors.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    _read_header(Path(path))
+
+
+def map_tensor(path: str | Path, name: str) -> np.ndarray:
+    """A tensor of a file, read from the disk where it is looked at.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no such tensor of a type that atlases have.
+    """
+    path = Path(path)
+    header, start = _read_header(path)
+    try:
+        entry = header[name]
+        begin, end = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        kind = _TYPES[entry["dtype"]]
+        # An empty file part cannot be mapped.
+        array = np.memmap(path, kind, "r", start + begin, shape) if begin < end else np.empty(shape, kind)
+        if array.nbytes != end - begin:
+            raise ValueError("shape and length differ")
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: {name} cannot be read ({error!r}); get the model again") from error
+    return array
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors' bytes begin."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+                raise ValueError("its header is too long")
+            header = json.loads(stream.read(length))
+        spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
+        ends = [0, *(end for _, end in spans)]
+        if [start for start, _ in spans] != ends[:-1] or ends[-1] != size - 8 - length:
+            raise ValueError("its header does not fit its length")
+    except FileNotFoundError:
+        raise InputError(f"{path}: is missing; get the model again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({error}); get the model again") from error
+    return header, 8 + length
