@@ -43,6 +43,7 @@ def test_training_writes_a_model_and_a_finished_job(model: Path) -> None:
     job = JobReader(model / "training")
     assert (job.state, job.progress) == ("finished", 1.0)
     assert {event["kind"] for event in job.events()[0]} == {"losses", "validation"}
+    assert (model / "preview.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_folder_is_segmented_onto_each_scan_s_own_grid(model: Path, study: Path, tmp_path: Path) -> None:
