@@ -20,12 +20,13 @@ from slicer.util import VTKObservationMixin
 
 from brbs.errors import InputError
 from brbs.job import queue_job
+from brbs.model_folder import TRAINING_FOLDER
 from brbs.settings import DEFAULT_PRESET, PRESETS
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.KnownModels import KnownModel, knownModels
 from BRBSTrainingLib.SampleStudy import registerSampleStudy
 from BRBSTrainingLib.SceneImport import atlasFiles, scanFile
-from BRBSTrainingLib.StudyFolder import TRAINING, StudyFolder
+from BRBSTrainingLib.StudyFolder import StudyFolder
 from BRBSTrainingLib.TrainingJob import LOG_FILE, TrainingJob
 from BRBSTrainingLib.TrainingPanel import TrainingPanel
 from BRBSTrainingLib.UserSettings import UserSettings
@@ -105,10 +106,6 @@ class BRBSTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The module is shown: takes in what was drawn in the Segment Editor."""
         self._connectParameterNode()
         self.panel.enter()
-
-    def exit(self) -> None:
-        """Another module is shown; the panel goes on watching the job."""
-        self.panel.exit()
 
     def onSceneStartClose(self, caller, event) -> None:
         """Before the scene is closed: its parameter node goes; study and job stay open."""
@@ -237,11 +234,12 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
         return not job.active
 
     def lastJob(self, study: StudyFolder) -> TrainingJob | None:
-        """The newest training of a study, from this or an earlier Slicer."""
-        for folder in study.modelFolders:
-            if (folder / TRAINING).is_dir():
-                return self._jobs.setdefault(folder, TrainingJob(folder))
-        return None
+        """The newest training of a study, from this or an earlier Slicer, whose record can be read."""
+        jobs = (self._jobs.get(folder) or TrainingJob(folder) for folder in study.modelFolders)
+        job = next((job for job in jobs if job.readable), None)
+        if job is not None:
+            self._jobs[job.model] = job
+        return job
 
     def models(self) -> list[KnownModel]:
         """The models that this user has trained or added, the newest first."""
@@ -250,7 +248,7 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
     def _launch(self, study: StudyFolder, model: Path, options: list[str], device: str, description) -> TrainingJob:
         if holder := study.lockHolder:
             raise InputError(holder)
-        folder = model / TRAINING
+        folder = model / TRAINING_FOLDER
         queue_job(folder, **{**description, "study": str(study.folder), "output": str(model)})
         arguments = ["-m", "brbs", "train", *options, "--output", str(model), "--device", device]
         try:

@@ -8,9 +8,9 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
+from brbs.model_preview import PREVIEW_FILE
 from BRBSTrainingLib.KnownModels import KnownModel
 
-PICTURE = "preview.png"
 PICTURE_SIZE = 96  # pixels
 
 
@@ -68,7 +68,7 @@ class ModelSection:
         self._ui.modelLabel.text = (
             details(model) if model else _("No model yet. Train one with BRBS Training, or add one.")
         )
-        picture = qt.QPixmap(str(model.folder / PICTURE)) if model else qt.QPixmap()
+        picture = qt.QPixmap(str(model.folder / PREVIEW_FILE)) if model else qt.QPixmap()
         self._ui.modelPicture.visible = not picture.isNull()
         if not picture.isNull():
             self._ui.modelPicture.setPixmap(
@@ -108,10 +108,11 @@ class ModelSection:
 def details(model: KnownModel) -> str:
     """What a model segments and where it comes from, in a few lines."""
     provenance = model.provenance
-    dice = provenance.get("dice", {}).get("mean")
+    dice = provenance.get("dice")
+    mean = dice.get("mean") if isinstance(dice, dict) else None
     atlases = provenance.get("atlas_count", len(provenance.get("atlases", [])))
     lines = [", ".join(model.structures), _("{count} atlases").format(count=atlases)]
-    if dice is not None:
+    if isinstance(mean, float | int):
         seen = provenance.get("validation", "")
-        lines.append(_("Validation Dice {dice} ({seen})").format(dice=f"{dice:.3f}", seen=seen))
-    return "\n".join([*lines, provenance.get("date", "")]).strip()
+        lines.append(_("Validation Dice {dice} ({seen})").format(dice=f"{mean:.3f}", seen=seen))
+    return "\n".join([*lines, str(provenance.get("date", ""))]).strip()

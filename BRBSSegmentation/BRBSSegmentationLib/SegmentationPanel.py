@@ -10,6 +10,8 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from BRBSTraining import BRBSTrainingLogic
+from BRBSTrainingLib.FormConnection import FormConnection
+from BRBSTrainingLib.KnownModels import KnownModel
 
 from .ModelSection import ModelSection
 from .ResultNode import STUDY_ATTRIBUTE
@@ -29,8 +31,9 @@ class SegmentationPanel:
 
     def __init__(self, ui, logic) -> None:
         self._ui, self._logic = ui, logic
-        self._parameters, self._guiTag = None, None
+        self._form = FormConnection(ui)
         self._run: SegmentationRun | None = None
+        self._runModel: KnownModel | None = None
         self._models = ModelSection(ui, logic, self.guard, self.say, self._modelChosen)
         self._result = ResultSection(ui, BRBSTrainingLogic(), self.guard, self.say)
         ui.applyButton.connect("clicked(bool)", lambda checked: self.guard(self._apply))
@@ -55,14 +58,9 @@ class SegmentationPanel:
 
     def setParameters(self, parameters) -> None:
         """Follows a parameter node; None: none."""
-        same = parameters is not None and self._parameters is not None
-        if same and parameters.parameterNode is self._parameters.parameterNode:
+        if not self._form.follow(parameters):
             return
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-        self._parameters = parameters
         if parameters is not None:
-            self._guiTag = parameters.connectGui(self._ui)
             self._models.choose(parameters.model)
         self._updateButtons()
         self._result.update()
@@ -91,8 +89,8 @@ class SegmentationPanel:
             self._updateButtons()
 
     def _modelChosen(self) -> None:
-        if self._parameters is not None and self._models.model is not None:
-            self._parameters.model = str(self._models.model.folder)
+        if self._form.parameters is not None and self._models.model is not None:
+            self._form.parameters.model = str(self._models.model.folder)
         self._updateButtons()
 
     def _updateButtons(self) -> None:
@@ -115,9 +113,9 @@ class SegmentationPanel:
         self._run = self._logic.startSegmentation(
             self._ui.inputSelector.currentNode(),
             self._models.model,
-            self._parameters.outputSegmentation,
-            self._parameters.device,
-            self._parameters.uncertainty,
+            self._form.parameters.outputSegmentation,
+            self._form.parameters.device,
+            self._form.parameters.uncertainty,
         )
         self._runModel = self._models.model
         self._timer.start()

@@ -28,7 +28,7 @@ class AtlasSection:
     """
 
     def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session, self._guard = ui, session, guard
+        self._ui, self._session = ui, session
         self._table = RowTable(ui.atlasTable, [_("Scan"), _("Status"), _("Structures"), _("Segmentation")])
         self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addPaths(paths)))
         ui.addAtlasButton.connect("clicked(bool)", lambda checked: guard(self._addFromScene))

@@ -53,12 +53,13 @@ class EngineReport:
         """Takes the answer if it is there; true when it has just come."""
         if self._call is None or self._call.exitCode is None:
             return False
-        text, last = self._call.text, self._call.lastLine
+        lines, last = self._call.text.splitlines(), self._call.lastLine
         self.close()
         try:
-            self.content = json.loads(text[text.index("{") :])
+            # One line among whatever packages print when they are imported.
+            self.content = json.loads(next(line for line in reversed(lines) if line.startswith('{"brbs"')))
             self.problem = self._complaint()
-        except ValueError:
+        except (StopIteration, ValueError):
             self.problem = f"{self._engine.python}: cannot run the engine ({last}); choose another engine Python"
         return True
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brbs.bundle_file import check_bundle
 from brbs.errors import InputError
 from brbs.model_description import MODEL_FILE, read_description
 
@@ -63,13 +64,14 @@ def addedModel(settings: UserSettings, folder: Path) -> KnownModel:
     Raises:
         InputError: no model there, damaged, or of a newer version.
     """
-    read_description(folder)
+    check_bundle(folder)
     settings.rememberModel(folder)
     return _known(folder)
 
 
 def _known(folder: Path) -> KnownModel | None:
     try:
+        check_bundle(folder)
         description = read_description(folder)
         modified = (folder / MODEL_FILE).stat().st_mtime
     except (InputError, OSError):

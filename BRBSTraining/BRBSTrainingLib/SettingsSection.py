@@ -7,7 +7,7 @@ import math
 from slicer.i18n import tr as _
 
 from brbs.expected_time import expected_seconds, time_share, working_voxels
-from brbs.settings import PRESETS, Settings
+from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
 
 from .AdvancedForm import AdvancedForm
 from .EngineSection import deviceText
@@ -35,7 +35,9 @@ class SettingsSection:
         self._parameters = None
         self._devices: list[str] = []
         self._form = AdvancedForm(ui.advancedGroup.layout(), session, guard)
-        ui.presetSelector.connect("currentIndexChanged(int)", lambda index: self._presetChosen())
+        # Connecting a parameter node fills the list anew: only the user's own choice may change the study.
+        ui.presetSelector.connect("activated(int)", lambda index: self._presetChosen())
+        ui.presetSelector.connect("currentIndexChanged(int)", lambda index: self.updateExpected())
         ui.deviceSelector.connect("currentIndexChanged(int)", lambda index: self._deviceChosen())
         ui.minutesSpinBox.connect("valueChanged(int)", lambda value: self.updateExpected())
 
@@ -71,6 +73,7 @@ class SettingsSection:
     def updateExpected(self) -> None:
         """Tells how long the training will take with what is chosen."""
         self._ui.expectedLabel.text = self._expected() if self._parameters else ""
+        self._ui.presetSelector.toolTip = PRESETS[self.preset].about if self._parameters else ""
 
     def _expected(self) -> str:
         seconds = self.expectedSeconds()
@@ -112,20 +115,18 @@ class SettingsSection:
         return fitting[0] if fitting else None
 
     def _presetChosen(self) -> None:
-        preset = PRESETS[list(PRESETS)[self._ui.presetSelector.currentIndex]]
+        preset = PRESETS[self.preset]
         study = self._session.study
         # Presets that differ in length alone leave changed settings as they are.
         if study is not None and (preset.settings == PRESETS["paper"].settings) != self._isPaper(study):
             self._guard(lambda: self._session.changeStudy(lambda opened: opened.setSettings(preset.settings)))
-        self._ui.presetSelector.toolTip = preset.about
-        self.updateExpected()
 
     def _showPreset(self) -> None:
         """A study with the publication's settings is shown as such, whatever the scene says."""
         if self._parameters is None or self._session.study is None:
             return
         if self._isPaper(self._session.study) != (self.preset == "paper"):
-            self._parameters.preset = "paper" if self._isPaper(self._session.study) else "balanced"
+            self._parameters.preset = "paper" if self._isPaper(self._session.study) else DEFAULT_PRESET
 
     @staticmethod
     def _isPaper(study) -> bool:

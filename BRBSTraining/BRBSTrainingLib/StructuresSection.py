@@ -27,7 +27,7 @@ class StructuresSection:
     """
 
     def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session, self._guard = ui, session, guard
+        self._ui, self._session = ui, session
         self._shown: tuple[Label, ...] = ()
         table = self._table = ui.structuresTable
         table.setColumnCount(4)

@@ -15,7 +15,7 @@ from brbs.settings import PRESETS, Settings
 from brbs.study import FILE_NAME, Atlas, Label, LabelSchema, Study
 from brbs.volumes import read_label_schema
 
-SCANS, ATLASES, MODELS, TRAINING = "scans", "atlases", "models", "training"
+SCANS, ATLASES, MODELS = "scans", "atlases", "models"
 
 
 class StudyFolder:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
+from typing import TypeVar
 
 import slicer
 from slicer.i18n import tr as _
@@ -22,11 +23,12 @@ from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
-from .TrainingJob import TrainingJob
+from .TrainingJob import ENDED_STATES, TrainingJob
 from .TrainingPlots import TrainingPlots
 
 EXPORT_SECONDS = 0.03  # of one tick that exports of waiting volumes may begin in
 STUDY, FILES, ENGINE, JOB, NOTICE = "study", "files", "engine", "job", "notice"
+Result = TypeVar("Result")
 ALL = frozenset((STUDY, FILES, ENGINE, JOB, NOTICE))
 
 
@@ -91,15 +93,16 @@ class StudySession:
         self.notice = text
         self._changed.add(NOTICE)
 
-    def changeStudy(self, change: Callable[[StudyFolder], object]) -> None:
-        """Changes the study and looks at what is new in it.
+    def changeStudy(self, change: Callable[[StudyFolder], Result]) -> Result:
+        """Changes the study and looks at what is new in it; returns what the change returns.
 
         Raises:
             InputError: what the change raises.
         """
-        change(self.study)
+        result = change(self.study)
         self._checker.check(self.study)
         self._changed |= {STUDY, FILES}
+        return result
 
     # ---- scans
 
@@ -123,9 +126,8 @@ class StudySession:
         Raises:
             InputError: as the logic's ``addAtlas``.
         """
-        notes: list[str] = []
-        self.changeStudy(lambda study: notes.append(self.logic.addAtlas(study, volumeNode, segmentationNode)))
-        self.say(" ".join([_("Added {name} as an atlas.").format(name=volumeNode.GetName()), *notes]).strip())
+        note = self.changeStudy(lambda study: self.logic.addAtlas(study, volumeNode, segmentationNode))
+        self.say(" ".join([_("Added {name} as an atlas.").format(name=volumeNode.GetName()), note]).strip())
 
     def addAtlases(self, found: Found, where: str) -> None:
         """Adds pairs as atlases, and scans without label map as unlabeled ones.
@@ -164,10 +166,9 @@ class StudySession:
         images = [image for path in paths for image in _imagesOf(Path(path))]
         if not images:
             raise InputError(_("No images there; NIfTI, NRRD, MetaImage files and DICOM folders can be added."))
-        counts: list[int] = []
-        self.changeStudy(lambda study: counts.append(study.addUnlabeled(images)))
-        twice = len(images) - counts[0]
-        text = _("Added {count} scans.").format(count=counts[0])
+        count = self.changeStudy(lambda study: study.addUnlabeled(images))
+        twice = len(images) - count
+        text = _("Added {count} scans.").format(count=count)
         self.say(f"{text} {_('{count} were in the study already.').format(count=twice)}" if twice else text)
 
     def addVolumes(self, volumeNodes: Iterable) -> None:
@@ -291,10 +292,11 @@ class StudySession:
     def _growSchema(self) -> bool:
         """Structures found in label maps that the study does not know come into its table."""
         schema = self.study.study.schema
-        found = reduce(LabelSchema.merge, [LabelSchema(item.structures) for item in self.items], schema)
+        annotated = [item for item in self.items if item.structures]
+        found = reduce(LabelSchema.merge, [LabelSchema(item.structures) for item in annotated], schema)
         if found == schema:
             return False
-        self.setSchema(with_dataset_names(found, self.study.study.atlases[0].labels.parent))
+        self.setSchema(with_dataset_names(found, annotated[0].labels.parent))
         return True
 
     def _pollJob(self) -> None:
@@ -308,10 +310,12 @@ class StudySession:
         if samples and self._sampleAwaited:
             self._sampleAwaited = False
             showSample(self.job.folder, samples[-1])
-        second = round(time.monotonic()) if self.job.active else 0  # so that times and patience are shown as they go by
-        seen = (self.job.state, self.job.progress, self.job.message, second)
+        state = self.job.state
+        active = state not in ENDED_STATES
+        second = round(time.monotonic()) if active else 0  # so that times and patience are shown as they go by
+        seen = (state, self.job.progress, self.job.message, second)
         if seen != self._jobSeen:
-            ended = bool(self._jobSeen) and seen[0] != self._jobSeen[0] and not self.job.active
+            ended = bool(self._jobSeen) and state != self._jobSeen[0] and not active
             self._jobSeen = seen
             self._changed.add(JOB)
             if ended:

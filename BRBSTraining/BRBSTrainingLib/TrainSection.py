@@ -9,10 +9,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.model_description import MODEL_FILE
 from brbs.settings import PRESETS
 
 from .SettingsSection import SettingsSection, durationText
 from .StudySession import StudySession
+from .TrainingJob import ENDED_STATES
 
 PATIENCE_SECONDS = 60.0  # that a training is given to end by itself before it may be killed
 
@@ -28,7 +30,7 @@ class TrainSection:
     """
 
     def __init__(self, ui, session: StudySession, settings: SettingsSection, guard) -> None:
-        self._ui, self._session, self._settings, self._guard = ui, session, settings, guard
+        self._ui, self._session, self._settings = ui, session, settings
         self._stopAskedAt: float | None = None
         actions = {
             ui.startButton: self._start,
@@ -47,8 +49,8 @@ class TrainSection:
     def update(self) -> None:
         """Shows the training as it is now."""
         job, state = self._session.job, self._state()
-        self._updateStart(state)
-        active = state in ("queued", "running", "paused", "stopping")
+        self._updateStart()
+        active = bool(state) and state not in ENDED_STATES
         if not active:
             self._stopAskedAt = None
         self._ui.pauseButton.enabled = state in ("running", "paused")
@@ -57,7 +59,7 @@ class TrainSection:
         self._updateStop(active)
         self._ui.sampleButton.enabled = state == "running"
         self._ui.lossesButton.enabled = self._ui.diceButton.enabled = job is not None
-        self._ui.openModelButton.enabled = job is not None and (job.model / "model.json").is_file()
+        self._ui.openModelButton.enabled = job is not None and (job.model / MODEL_FILE).is_file()
         self._ui.progressBar.setValue(round(1000 * job.progress) if job else 0)
         self._ui.stateLabel.text = self._stateText(state)
         self._ui.timeLabel.text = self._timeText() if active else ""
@@ -67,7 +69,7 @@ class TrainSection:
     def _state(self) -> str:
         return self._session.job.state if self._session.job else ""
 
-    def _updateStart(self, state: str) -> None:
+    def _updateStart(self) -> None:
         blocker = self._session.blocker
         self._ui.startButton.enabled = blocker is None
         self._ui.startButton.toolTip = blocker or _("Start training in the background.")

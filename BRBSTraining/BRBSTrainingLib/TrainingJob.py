@@ -9,10 +9,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from brbs.errors import InputError
 from brbs.job import ACTIVE_STATES, JobReader
+from brbs.model_folder import CHECKPOINT_FILE, TRAINING_FOLDER
 
 LOG_FILE = "log.txt"
 BITE = 64 * 1024  # bytes of events taken at a time, so that the application never waits
+ENDED_STATES = ("finished", "failed")
 LOG_TAIL = 64 * 1024  # bytes of the log shown
 
 
@@ -25,10 +28,18 @@ class TrainingJob:
     """
 
     def __init__(self, model: Path, process: subprocess.Popen | None = None) -> None:
-        self.model, self.folder = Path(model), Path(model) / "training"
+        self.model, self.folder = Path(model), Path(model) / TRAINING_FOLDER
         self._reader, self._process = JobReader(self.folder), process
         self._offset = 0
         self._seconds = 0.0
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a record of the training that can be understood."""
+        try:
+            return self.folder.is_dir() and self.description is not None
+        except InputError:
+            return False
 
     @property
     def state(self) -> str:
@@ -40,12 +51,12 @@ class TrainingJob:
     @property
     def active(self) -> bool:
         """Whether it has not ended yet."""
-        return self.state not in ("finished", "failed")
+        return self.state not in ENDED_STATES
 
     @property
     def resumable(self) -> bool:
         """Whether it can be gone on with: it has a checkpoint and did not use up its budget."""
-        return not self.active and (self.folder / "last.pt").is_file() and self.progress < 1
+        return not self.active and (self.folder / CHECKPOINT_FILE).is_file() and self.progress < 1
 
     @property
     def progress(self) -> float:

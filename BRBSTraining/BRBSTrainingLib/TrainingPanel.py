@@ -12,6 +12,7 @@ from brbs.errors import InputError
 
 from .AtlasSection import AtlasSection
 from .EngineSection import EngineSection
+from .FormConnection import FormConnection
 from .ScanSection import ScanSection
 from .SettingsSection import SettingsSection
 from .StructuresSection import StructuresSection
@@ -33,8 +34,7 @@ class TrainingPanel:
     def __init__(self, ui, logic) -> None:
         self._ui = ui
         self.session = StudySession(logic)
-        self._parameters = None
-        self._guiTag = None
+        self._form = FormConnection(ui)
         self._asked = False
         self._settings = SettingsSection(ui, self.session, self.guard)
         atlases = AtlasSection(ui, self.session, self.guard)
@@ -68,19 +68,10 @@ class TrainingPanel:
             self.session.askEngine()
         self.guard(self.session.takeAnnotations)
 
-    def exit(self) -> None:
-        """Another module is shown; the training is watched on, so that its end is noticed."""
-
     def setParameters(self, parameters) -> None:
         """Follows a parameter node: the study, the preset, ... that it names; None: none."""
-        same = parameters is not None and self._parameters is not None
-        if same and parameters.parameterNode is self._parameters.parameterNode:
+        if not self._form.follow(parameters):
             return
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-        self._parameters = parameters
-        if parameters is not None:
-            self._guiTag = parameters.connectGui(self._ui)
         self._settings.setParameters(parameters)
         if parameters is not None:
             self._restoreStudy()
@@ -132,16 +123,16 @@ class TrainingPanel:
         self._ui.studyPathEdit.blockSignals(True)  # it goes through its list meanwhile
         self._ui.studyPathEdit.addCurrentPathToHistory()
         self._ui.studyPathEdit.blockSignals(False)
-        if self._parameters is not None:
-            self._parameters.studyFolder = str(self.session.study.folder)
+        if self._form.parameters is not None:
+            self._form.parameters.studyFolder = str(self.session.study.folder)
 
     def _restoreStudy(self) -> None:
         """A scene opens the study it was saved with; else the one that is open stays, or the last one is opened."""
-        saved = self._parameters.studyFolder
+        saved = self._form.parameters.studyFolder
         if saved and StudyFolder.holdsStudy(saved):
             self.show(Path(saved))
         elif self.session.study is not None:
-            self._parameters.studyFolder = str(self.session.study.folder)
+            self._form.parameters.studyFolder = str(self.session.study.folder)
         else:
             self.guard(lambda: self._choose(self._ui.studyPathEdit.currentPath))
 

@@ -15,6 +15,7 @@ from .model_preview import PREVIEW_FILE
 
 TRAINING_FOLDER = "training"
 PREPARED_FILE = "prepared.npz"
+CHECKPOINT_FILE = "last.pt"
 
 
 def check_model_folder(output: Path, resume: bool = False, overwrite: bool = False) -> None:

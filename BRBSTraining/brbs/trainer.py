@@ -26,6 +26,7 @@ from .job import JobWriter
 from .learner import Learner
 from .metrics import dice
 from .model import ModelBundle
+from .model_folder import CHECKPOINT_FILE
 from .model_preview import preview
 from .preparation import Prepared
 from .sample import draw_sample, write_sample
@@ -39,7 +40,7 @@ CHECKPOINT_SECONDS = 120.0
 PAUSE_SECONDS = 0.5  # between two looks whether a pause is over
 VALIDATION_SHARE = 0.02  # of the time that validation may take
 HELD_BACK_SAMPLES = 4
-LAST, BEST = "last.pt", "best.pt"
+BEST = "best.pt"
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 
 
@@ -290,7 +291,7 @@ class Trainer:
             "validated_at": self.validated_at,
             "metrics": self.metrics,
         }
-        self._save({"learner": self.learner.state_dict(), "progress": progress}, LAST)
+        self._save({"learner": self.learner.state_dict(), "progress": progress}, CHECKPOINT_FILE)
 
     def resume(self) -> None:
         """Takes up the last checkpoint.
@@ -298,7 +299,7 @@ class Trainer:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        path = self._path(LAST)
+        path = self._path(CHECKPOINT_FILE)
         if not path.is_file():
             raise InputError(f"{path}: no checkpoint to resume from; train anew with --overwrite")
         try:

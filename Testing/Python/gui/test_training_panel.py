@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -275,7 +276,7 @@ def qtWidget():
 
 def test_paper_preset_brings_its_settings(widget, ui, files: Path, tmp_path: Path) -> None:
     fill(widget, files, tmp_path / "Studie")
-    ui.presetSelector.setCurrentIndex(list(brbs.settings.PRESETS).index("paper"))
+    choose(ui.presetSelector, "paper")
     assert widget.panel.session.study.study.settings == brbs.settings.PRESETS["paper"].settings
 
 
@@ -379,6 +380,23 @@ def test_annotation_becomes_an_atlas_on_return(widget, ui, tmp_path: Path) -> No
     widget.enter()
     wait(lambda: statuses(ui.atlasTable) == [READY, "structure missing"])
     assert ui.scanTable.rowCount == 0
+
+
+def choose(selector, text: str) -> None:
+    """Chooses an entry as a user does."""
+    selector.setCurrentText(text)
+    selector.activated[int].emit(selector.currentIndex)
+
+
+@pytest.mark.parametrize("settings", [replace(SETTINGS, learning_rate=0.004), brbs.settings.PRESETS["paper"].settings])
+def test_another_scene_leaves_the_settings_of_the_study_alone(widget, ui, tmp_path: Path, settings) -> None:
+    create(ui, tmp_path / "Studie")
+    widget.panel.session.changeStudy(lambda study: study.setSettings(settings))
+    for _ in range(2):
+        slicer.mrmlScene.Clear(0)
+        wait(lambda: ui.presetSelector.count == len(brbs.settings.PRESETS))
+        assert widget.panel.session.study.study.settings == settings
+    assert widget.logic.openStudy(tmp_path / "Studie").study.settings == settings
 
 
 def test_scene_close_keeps_the_study(widget, ui, files: Path, tmp_path: Path) -> None:

@@ -251,6 +251,17 @@ def test_parameter_node_survives_the_scene_file(logic, study, scene, tmp_path: P
     assert (loaded.studyFolder, loaded.preset, loaded.minutes) == (str(study.folder), "paper", 25)
 
 
+@pytest.mark.parametrize("record", ["{", '{"format": 99, "state": "running"}'])
+def test_training_with_an_unreadable_record_is_passed_over(logic, study, record: str) -> None:
+    assert logic.lastJob(study) is None
+    job = logic.startTraining(study, steps=1, device="cpu")
+    assert logic.waitForJob(job, 60)
+    odd = study.newModelFolder() / "training"
+    odd.mkdir(parents=True)
+    (odd / "job.json").write_text(record, encoding="utf-8")
+    assert logic.lastJob(logic.openStudy(study.folder)).model == job.model
+
+
 def test_models_of_a_moved_study_are_left_out(logic, study, tmp_path: Path) -> None:
     job = logic.startTraining(study, steps=1, device="cpu")
     assert logic.waitForJob(job, 60)
