@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +47,17 @@ class Agreement:
     def __init__(self, bundle: ModelBundle, predictor: Predictor, device: torch.device) -> None:
         self._predictor, self._propagation = predictor, Propagation(bundle, device)
 
-    def findings(self, image: sitk.Image) -> Findings:
-        """Agreement on a scan of any size, spacing and orientation."""
+    def findings(self, image: sitk.Image, check: Callable[[], None] = lambda: None) -> Findings:
+        """Agreement on a scan of any size, spacing and orientation.
+
+        Args:
+            image: 3-D scalar scan.
+            check: called before each pass of a network; what it raises ends the comparison.
+        """
         grid, labels = self._predictor.grid, self._predictor.schema.labels
         placement = grid.place(image, self._predictor.reference)
         volume = grid.sample_image(image, placement)
-        segmented, propagated = self._predictor.probabilities(volume), self._propagation.vote(volume)
+        segmented, propagated = self._predictor.probabilities(volume, check), self._propagation.vote(volume, check)
         found = dice(segmented.argmax(0), propagated.argmax(0), range(1, len(labels) + 1))
         unsure = uncertainty(segmented, propagated)
         restored = grid.restore_probabilities(np.stack([1 - unsure, unsure]), image, placement)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from .device import autocast, memory_format
 from .model import ModelBundle
 
 WINDOW_OVERLAP = 0.5
+WINDOWS_AT_ONCE = 2
 
 
 @dataclass
@@ -35,6 +37,9 @@ class Predictor:
         bundle: the model.
         device: where to compute.
 
+    Attributes:
+        windows_at_once: of a scan larger than the working grid; fewer need less memory.
+
     Raises:
         InputError: the model's weights do not fit its description.
     """
@@ -43,18 +48,26 @@ class Predictor:
         self.schema, self.grid, self.device = bundle.schema, bundle.grid, device
         self.network = bundle.segmentation_net().to(device, memory_format=memory_format(device))
         self.reference = bundle.reference
+        self.windows_at_once = WINDOWS_AT_ONCE
 
-    def segment(self, image: sitk.Image, probabilities: bool = False, largest_component: bool = False) -> Segmentation:
+    def segment(
+        self,
+        image: sitk.Image,
+        probabilities: bool = False,
+        largest_component: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> Segmentation:
         """Segments a scan of any size, spacing and orientation.
 
         Args:
             image: 3-D scalar scan.
             probabilities: also give the class probabilities.
             largest_component: keep only the largest connected component of each structure.
+            check: called before each pass of the network; what it raises ends the segmentation.
         """
         placement = self.grid.place(image, self.reference)
         lattice = self.grid.lattice(image, placement)
-        found = self.probabilities(lattice.sample_image(image, placement))
+        found = self.probabilities(lattice.sample_image(image, placement), check)
         classes = lattice.restore(found, image, placement)
         if largest_component:
             classes = keep_largest_components(classes)
@@ -62,19 +75,31 @@ class Predictor:
         return Segmentation(self.label_values(classes), maps)
 
     @torch.no_grad()
-    def probabilities(self, volume: np.ndarray) -> np.ndarray:
+    def probabilities(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
         """Class probabilities float32 (K, D, H, W) of a normalised volume (D, H, W) in the working grid's spacing.
 
         Volumes larger than the working grid are seen through overlapping windows of its size, blended with Gaussian
-        weights.
+        weights; ``check`` is called before each pass of the network.
         """
+
+        def classify(windows: Tensor) -> Tensor:
+            check()
+            return self._classify(windows)
+
         x = torch.as_tensor(volume, dtype=torch.float32)[None, None]
         if x.shape[2:] == self.grid.shape:
-            return self._classify(x.to(self.device))[0].cpu().numpy()
+            return classify(x.to(self.device))[0].cpu().numpy()
         from monai.inferers import sliding_window_inference  # seconds to import, and most scans need no windows
 
         found = sliding_window_inference(
-            x, self.grid.shape, 2, self._classify, WINDOW_OVERLAP, mode="gaussian", sw_device=self.device, device="cpu"
+            x,
+            self.grid.shape,
+            self.windows_at_once,
+            classify,
+            WINDOW_OVERLAP,
+            mode="gaussian",
+            sw_device=self.device,
+            device="cpu",
         )
         return found[0].numpy()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,11 +33,12 @@ class Propagation:
         self.onehots = F.one_hot(labels, bundle.schema.class_count).movedim(-1, 1).float()
 
     @torch.no_grad()
-    def vote(self, volume: np.ndarray) -> np.ndarray:
+    def vote(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
         """Mean of the atlases' warped label maps on a scan.
 
         Args:
             volume: float32 (D, H, W) in [0, 1] on the working grid.
+            check: called before each atlas; what it raises ends the vote.
 
         Returns:
             float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote.
@@ -43,6 +46,7 @@ class Propagation:
         scan = torch.as_tensor(volume, dtype=torch.float32, device=self.device)[None, None]
         total = torch.zeros(1, device=self.device)
         for image, onehot in zip(self.images.split(1), self.onehots.split(1)):
+            check()
             with autocast(self.device):
                 flow = displacement(self.network, image, scan, self.scale)
             total = total + warp(onehot, flow.float())

@@ -16,12 +16,13 @@ import torch
 from tiny_model import tiny_bundle
 from tiny_study import SCHEMA, on_grid, subject
 
-from brbs import worker as worker_module
+from brbs import segmentation_job
 from brbs.agreement import Agreement, uncertainty
 from brbs.model import ModelBundle
 from brbs.predictor import Predictor
+from brbs.segmentation_job import volumes
 from brbs.volumes import read_label_map
-from brbs.worker import Worker, volumes
+from brbs.worker import Worker
 from brbs.worker_client import WorkerClient
 
 CPU = torch.device("cpu")
@@ -78,8 +79,8 @@ def test_model_is_loaded_once_and_again_when_it_has_changed(
     client: WorkerClient, model: Path, scan: Path, tmp_path: Path, monkeypatch
 ) -> None:
     loaded = []
-    load = worker_module.LoadedModel.load
-    monkeypatch.setattr(worker_module.LoadedModel, "load", lambda *a: loaded.append(1) or load(*a))
+    load = segmentation_job.LoadedModel.load
+    monkeypatch.setattr(segmentation_job.LoadedModel, "load", lambda *a: loaded.append(1) or load(*a))
     for _ in range(2):
         assert answer(client, client.send(model, scan, tmp_path / "out.nii.gz", "cpu"))["state"] == "finished"
     assert len(loaded) == 1
@@ -121,14 +122,14 @@ def test_cancelled_request_writes_nothing(tmp_path: Path, model: Path, scan: Pat
 
 
 def test_cancel_while_it_is_at_work(client: WorkerClient, model: Path, scan: Path, tmp_path: Path, monkeypatch) -> None:
-    load, begun = worker_module.LoadedModel.load, threading.Event()
+    load, begun = segmentation_job.LoadedModel.load, threading.Event()
 
     def slow(*arguments):
         begun.set()
         time.sleep(0.5)
         return load(*arguments)
 
-    monkeypatch.setattr(worker_module.LoadedModel, "load", slow)
+    monkeypatch.setattr(segmentation_job.LoadedModel, "load", slow)
     name = client.send(model, scan, tmp_path / "out.nii.gz", "cpu")
     assert begun.wait(20)
     client.cancel(name)
@@ -136,20 +137,22 @@ def test_cancel_while_it_is_at_work(client: WorkerClient, model: Path, scan: Pat
     assert not (tmp_path / "out.nii.gz").exists()
 
 
-def test_full_gpu_falls_back_to_the_processor(
-    client: WorkerClient, model: Path, scan: Path, tmp_path: Path, monkeypatch
+def test_cancel_between_the_windows_of_a_large_scan(
+    client: WorkerClient, model: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    segment, calls = Predictor.segment, []
+    sitk.WriteImage(on_grid(np.tile(subject(5)[0], (3, 2, 2))), str(tmp_path / "large.nrrd"))
+    classify, seen = Predictor._classify, []
 
-    def full(self, image):
-        calls.append(1)
-        if len(calls) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return segment(self, image)
+    def cancelled_at_the_second(self, windows):
+        seen.append(len(windows))
+        if len(seen) == 2:
+            client.cancel(name)
+        return classify(self, windows)
 
-    monkeypatch.setattr(Predictor, "segment", full)
-    found = answer(client, client.send(model, scan, tmp_path / "out.nii.gz", "cpu"))
-    assert found["state"] == "finished" and "the processor was used" in found["message"]
+    monkeypatch.setattr(Predictor, "_classify", cancelled_at_the_second)
+    name = client.send(model, tmp_path / "large.nrrd", tmp_path / "out.nii.gz", "cpu")
+    assert answer(client, name)["message"] == "cancelled"
+    assert seen == [2, 2] and not (tmp_path / "out.nii.gz").exists()
 
 
 def test_model_without_registration_has_no_confidence(client: WorkerClient, scan: Path, tmp_path: Path) -> None:
@@ -170,10 +173,10 @@ def test_agreement_of_equal_opinions_is_one() -> None:
     bundle = tiny_bundle()
     agreement = Agreement(bundle, Predictor(bundle, CPU), CPU)
     probabilities = agreement._propagation.vote(bundle.atlas_images[0].astype(np.float32))
-    agreement._predictor.probabilities = lambda volume: probabilities
-    agreement._propagation.vote = lambda volume: probabilities
+    agreement._predictor.probabilities = lambda volume, check: probabilities
+    agreement._propagation.vote = lambda volume, check: probabilities
     assert agreement.findings(on_grid(subject(0)[0])).confidence == {"Hülle": 1.0, "Kern": 1.0}
-    agreement._propagation.vote = lambda volume: probabilities[::-1]
+    agreement._propagation.vote = lambda volume, check: probabilities[::-1]
     assert max(agreement.findings(on_grid(subject(0)[0])).confidence.values()) < 1.0
 
 

@@ -1,0 +1,204 @@
+"""A scan from file to label map, with models kept loaded and less of a GPU's memory where it is short."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from .agreement import Agreement
+from .device import choose_device
+from .errors import InputError
+from .model import ModelBundle
+from .model_description import MODEL_FILE
+from .predictor import WINDOWS_AT_ONCE, Predictor
+from .study import LabelSchema
+from .volumes import bare_name, read_image, write_image, write_label_map
+
+MOST_MODELS = 2  # kept loaded
+
+log = logging.getLogger("brbs")
+
+
+@dataclass(frozen=True)
+class SegmentationJob:
+    """What is to be done.
+
+    Attributes:
+        model: its folder.
+        input: the scan.
+        output: the label map to be written.
+        device: as ``--device`` takes it.
+        confidence: also compare with the atlases.
+        uncertainty: file for the uncertainty of each voxel; None: none.
+        probabilities: also write an image a class beside the label map.
+        largest_component: keep one connected piece a structure.
+    """
+
+    model: Path
+    input: Path
+    output: Path
+    device: str = "auto"
+    confidence: bool = True
+    uncertainty: Path | None = None
+    probabilities: bool = False
+    largest_component: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What has come out.
+
+    Attributes:
+        volumes: mL by structure.
+        device: on which it was computed.
+        message: what people should know of it; "" if nothing.
+        confidence: agreement by structure, 0..1; None if not asked for, not yet known, or without registration network.
+    """
+
+    volumes: dict[str, float]
+    device: str
+    message: str = ""
+    confidence: dict[str, float] | None = None
+
+
+@dataclass
+class LoadedModel:
+    """A model ready for scans; ``agreement`` is None without registration network."""
+
+    predictor: Predictor
+    agreement: Agreement | None
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> LoadedModel:
+        """Reads a bundle onto a device.
+
+        Raises:
+            InputError: no model there, or it is damaged.
+        """
+        bundle = ModelBundle.load(folder)
+        predictor = Predictor(bundle, device)
+        registers = bundle.registration is not None and len(bundle.atlas_images) > 0
+        return cls(predictor, Agreement(bundle, predictor, device) if registers else None)
+
+
+class Segmenter:
+    """Does one job after another; the two models used last stay loaded."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[tuple, LoadedModel] = OrderedDict()
+
+    def run(
+        self,
+        job: SegmentationJob,
+        segmented: Callable[[Result], None] = lambda result: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Result:
+        """Writes what the job asks for.
+
+        Args:
+            job: the job.
+            segmented: is told as soon as the label map is there, before the confidence is known.
+            check: called often meanwhile; what it raises ends the job.
+
+        Raises:
+            InputError: model, scan or device cannot be used, a file cannot be written, or the memory is too small.
+        """
+        image = read_image(job.input)
+        for device, at_once, message in _attempts(choose_device(job.device)):
+            check()
+            try:
+                return self._run_on(device, at_once, message, job, image, segmented, check)
+            except (RuntimeError, MemoryError) as error:
+                if not _memory_is_short(error):
+                    raise
+                log.warning("%s: the memory of %s is too small", job.input, device)
+            self._free_memory()  # not above: the exception holds on to what the network had computed
+        remedy = "close other programs, or resample it to larger voxels"
+        raise InputError(f"{job.input}: this computer's memory is too small for this scan; {remedy}")
+
+    def model(self, folder: Path, device: torch.device) -> LoadedModel:
+        """The model of a folder, loaded anew when it has changed there.
+
+        Raises:
+            InputError: no model there, or it is damaged.
+        """
+        description = folder / MODEL_FILE
+        changed = description.stat().st_mtime_ns if description.is_file() else 0
+        key = (str(folder), changed, str(device))
+        if key not in self._models:
+            self._models[key] = LoadedModel.load(folder, device)
+        self._models.move_to_end(key)
+        while len(self._models) > MOST_MODELS:
+            self._models.popitem(last=False)
+        return self._models[key]
+
+    def _run_on(
+        self,
+        device: torch.device,
+        at_once: int,
+        message: str,
+        job: SegmentationJob,
+        image: sitk.Image,
+        segmented: Callable[[Result], None],
+        check: Callable[[], None],
+    ) -> Result:
+        model = self.model(job.model, device)
+        schema = model.predictor.schema
+        model.predictor.windows_at_once = at_once
+        check()
+        found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
+        check()
+        write_label_map(found.labels, job.output, schema.meta)
+        _write_probabilities(found.probabilities or [], job.output, schema)
+        result = Result(volumes(found.labels, schema), str(device), message)
+        segmented(result)
+        if not job.confidence or model.agreement is None:
+            return result
+        findings = model.agreement.findings(image, check)
+        if job.uncertainty is not None:
+            write_image(findings.uncertainty, job.uncertainty)
+        return replace(result, confidence=findings.confidence)
+
+    def _free_memory(self) -> None:
+        self._models.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _attempts(device: torch.device) -> Iterator[tuple[torch.device, int, str]]:
+    """Device, windows at once and what to say of it, each needing less of the device's memory than the one before."""
+    yield device, WINDOWS_AT_ONCE, ""
+    yield device, 1, f"the memory of {device} is short; the scan was computed in smaller pieces"
+    if device.type != "cpu":
+        told = f"the memory of {device} is too small for this scan; the processor was used"
+        yield torch.device("cpu"), WINDOWS_AT_ONCE, told
+
+
+def _memory_is_short(error: BaseException) -> bool:
+    """Whether that is the reason; each device says it in its own words, and MONAI wraps it."""
+    words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+    told = f"{error} {error.__cause__}".lower()
+    return isinstance(error, MemoryError) or any(word in told for word in words)
+
+
+def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:
+    """Volume of each structure of a label map in mL, by name."""
+    voxel = float(np.prod(labels.GetSpacing())) / 1000
+    values = sitk.GetArrayViewFromImage(labels)
+    return {label.name: round(voxel * int(np.count_nonzero(values == label.value)), 6) for label in schema.labels}
+
+
+def _write_probabilities(probabilities: list[sitk.Image], target: Path, schema: LabelSchema) -> None:
+    """Writes an image a class beside the label map, named by label value and structure."""
+    names = ["0_background", *(f"{label.value}_{label.name}" for label in schema.labels)]
+    for name, probability in zip(names, probabilities, strict=False):
+        safe = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name)
+        write_image(probability, target.with_name(f"{bare_name(target)}_probability_{safe}.nii.gz"))
