@@ -25,9 +25,7 @@ class Row:
     Attributes:
         key: what the line stands for.
         cells: texts, a column each; the second is the status.
-        mark: one of NAME, STATUS = 0, 1  # columns
-NAME_WIDTH = 112  # pixels; the user may change it
-GOOD, BUSY, ODD and BAD: the status's icon.
+        mark: one of GOOD, BUSY, ODD and BAD: the status's icon.
         toolTip: shown over every cell.
     """
 

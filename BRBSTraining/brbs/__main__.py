@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from . import __version__, commands, train_command
 from .errors import InputError
+from .scan_files import ALL
 from .settings import DEFAULT_PRESET, PRESETS, Settings
 
 
@@ -87,8 +88,16 @@ def _scalar_type(hint) -> tuple[type, int | str | None]:
 def _add_segment(subparsers) -> None:
     command = _command(subparsers, "segment", commands.segment, "segment a scan or a folder of scans")
     command.add_argument("--model", required=True, metavar="DIR", help="folder that train wrote")
-    command.add_argument("--input", required=True, help="scan (file or DICOM folder) or folder of scans")
-    command.add_argument("--output", required=True, help="label map (.nii.gz, .nrrd, .seg.nrrd, .mha) or folder")
+    command.add_argument("--input", help="scan (file or DICOM folder) or folder of scans")
+    command.add_argument("--list", metavar="FILE", help="text file that names scans, one a line, instead of --input")
+    command.add_argument("--pattern", default=ALL, help="names of the scans of a folder, such as *_T1.nii.gz")
+    formats = "(.nii.gz, .nrrd, .seg.nrrd, .mha)"
+    command.add_argument("--output", required=True, help=f"label map {formats} or folder")
+    command.add_argument("--format", metavar="SUFFIX", help="of the label maps in a folder (default: as the scan's)")
+    command.add_argument("--table", metavar="FILE.csv", help="take volumes and confidence of each scan into a table")
+    about = "leave out scans that the table tells are finished, if neither they nor the model have changed"
+    command.add_argument("--skip-finished", action="store_true", help=about)
+    command.add_argument("--job", metavar="DIR", help="folder in which others watch or stop the batch")
     command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
     command.add_argument("--largest-component", action="store_true", help="keep one connected piece per structure")
     _add_device(command)

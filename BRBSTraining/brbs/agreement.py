@@ -11,7 +11,7 @@ import torch
 
 from .metrics import dice
 from .model import ModelBundle
-from .predictor import Predictor
+from .predictor import Segmentation
 from .propagation import Propagation
 
 
@@ -29,39 +29,40 @@ class Findings:
 
 
 class Agreement:
-    """Compares a model's segmentation network with its atlases warped by its registration network.
+    """Compares what a model's segmentation network has found with its atlases warped by its registration network.
 
-    Both see the scan resampled onto the model's working grid, also where the predictor goes through a larger scan
-    window by window: what lies outside of the trained field of view is not compared. Both networks learned from the
-    same atlases, so agreement is no proof.
+    They are compared on the model's working grid; of a scan that is larger, what lies outside of the trained field of
+    view is not compared. Both networks learned from the same atlases, so agreement is no proof.
 
     Args:
         bundle: the model.
-        predictor: the same model's.
         device: where to compute.
 
     Raises:
         InputError: the model has no registration network.
     """
 
-    def __init__(self, bundle: ModelBundle, predictor: Predictor, device: torch.device) -> None:
-        self._predictor, self._propagation = predictor, Propagation(bundle, device)
+    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
+        self._grid, self._propagation = bundle.grid, Propagation(bundle, device)
+        self._names = [label.name for label in bundle.schema.labels]
 
-    def findings(self, image: sitk.Image, check: Callable[[], None] = lambda: None) -> Findings:
+    def findings(
+        self, image: sitk.Image, segmentation: Segmentation, check: Callable[[], None] = lambda: None
+    ) -> Findings:
         """Agreement on a scan of any size, spacing and orientation.
 
         Args:
             image: 3-D scalar scan.
+            segmentation: what the predictor has found in it.
             check: called before each pass of a network; what it raises ends the comparison.
         """
-        grid, labels = self._predictor.grid, self._predictor.schema.labels
-        placement = grid.place(image, self._predictor.reference)
-        volume = grid.sample_image(image, placement)
-        segmented, propagated = self._predictor.probabilities(volume, check), self._propagation.vote(volume, check)
-        found = dice(segmented.argmax(0), propagated.argmax(0), range(1, len(labels) + 1))
+        grid, placement = self._grid, segmentation.placement
+        segmented = segmentation.lattice.part(segmentation.found, grid)
+        propagated = self._propagation.vote(grid.sample_image(image, placement), check)
+        found = dice(segmented.argmax(0), propagated.argmax(0), range(1, len(self._names) + 1))
         unsure = uncertainty(segmented, propagated)
         restored = grid.restore_probabilities(np.stack([1 - unsure, unsure]), image, placement)[1]
-        return Findings({label.name: found[index + 1] for index, label in enumerate(labels)}, restored)
+        return Findings({name: found[index] for index, name in enumerate(self._names, start=1)}, restored)
 
 
 def uncertainty(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -4,100 +4,89 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
+from contextlib import nullcontext
 from pathlib import Path
-
-import SimpleITK as sitk
+from typing import TYPE_CHECKING
 
 from . import device_report
-from .bundle_file import export_bundle, import_bundle
+from .bundle_file import check_bundle, export_bundle, import_bundle
 from .checks import check_study
 from .errors import InputError
+from .job import JobWriter
+from .model_description import model_identity, read_description
 from .model_folder import check_model_folder
 from .progress_bar import progress_bar
-from .study import LabelSchema
-from .volumes import (
-    bare_name,
-    check_writable_suffix,
-    image_suffix,
-    is_dicom_folder,
-    list_images,
-    read_image,
-    write_image,
-    write_label_map,
-)
+from .result_table import FAILED, ResultTable
+from .scan_files import check_not_scans, folder_scans, is_folder_of_scans, label_map_files, listed_scans
+from .volumes import check_writable_suffix
+
+if TYPE_CHECKING:
+    from .segmentation_job import SegmentationJob
 
 log = logging.getLogger("brbs")
 
 
 def segment(arguments: argparse.Namespace) -> int:
-    """Segments one scan or a folder of scans with one model.
+    """Segments one scan, a folder of scans or a list of them with one model.
 
     Returns:
-        0, or 2 when some scans of a folder could not be segmented (the others are).
+        0, or 2 when some scans of several could not be segmented (the others are).
     """
-    source, output = Path(arguments.input), Path(arguments.output)
-    jobs = _segmentation_jobs(source, output)
+    pairs = _scans_and_label_maps(arguments)
+    check_bundle(arguments.model)
+    if arguments.skip_finished and not arguments.table:
+        raise InputError("--skip-finished: needs --table, which tells what is finished")
+    structures = [label["name"] for label in read_description(arguments.model)["labels"]]
+    table = ResultTable(arguments.table, structures) if arguments.table else None
     from .device import choose_device, keep_freed_memory
-    from .model import ModelBundle
-    from .predictor import Predictor
+    from .segmentation_job import SegmentationJob, Segmenter
 
-    device = choose_device(arguments.device)
-    predictor = Predictor(ModelBundle.load(arguments.model), device)
+    choose_device(arguments.device)  # refuses one that is not there, before anything is done
     keep_freed_memory()
-    failed = 0
-    for path, target in jobs:
-        try:
-            image = read_image(path)
-            found = predictor.segment(image, arguments.probabilities, arguments.largest_component)
-            write_label_map(found.labels, target, predictor.schema.meta)
-            _write_probabilities(found.probabilities or [], target, predictor.schema)
-            log.info("%s -> %s", path, target)
-        except InputError as error:
-            if len(jobs) == 1:
-                raise
-            failed += 1
-            log.error("%s", error)
-    if failed:
-        log.error("%d of %d scans could not be segmented", failed, len(jobs))
-    return 2 if failed else 0
+    options = {
+        "device": arguments.device,
+        "confidence": bool(arguments.table or arguments.job),
+        "probabilities": arguments.probabilities,
+        "largest_component": arguments.largest_component,
+    }
+    scans = [SegmentationJob(Path(arguments.model), scan, target, **options) for scan, target in pairs]
+    if len(scans) == 1 and not (arguments.table or arguments.job):
+        Segmenter().run(scans[0])
+        log.info("%s -> %s", *pairs[0])
+        return 0
+    return _segment_many(scans, table, arguments)
 
 
-def _write_probabilities(probabilities: list[sitk.Image], target: Path, schema: LabelSchema) -> None:
-    """Writes an image a class beside the label map, named by label value and structure."""
-    names = ["0_background", *(f"{label.value}_{label.name}" for label in schema.labels)]
-    for name, probability in zip(names, probabilities, strict=False):
-        safe = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name)
-        write_image(probability, target.with_name(f"{bare_name(target)}_probability_{safe}.nii.gz"))
+def _segment_many(scans: list[SegmentationJob], table: ResultTable | None, arguments: argparse.Namespace) -> int:
+    from .batch import Batch
+
+    identity = model_identity(arguments.model)
+    description = {"model": str(scans[0].model), "scans": len(scans), "table": arguments.table}
+    with JobWriter(arguments.job, **description) if arguments.job else nullcontext() as watcher:
+        batch = Batch(scans, identity, table, arguments.skip_finished, watcher)
+        complete = batch.run()
+        if watcher is not None:
+            watcher.update(state="finished", message=batch.summary if complete else f"stopped: {batch.summary}")
+    log.log(logging.WARNING if batch.counts[FAILED] else logging.INFO, "%s", batch.summary)
+    return 2 if batch.counts[FAILED] else 0
 
 
-def _segmentation_jobs(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Pairs of scan and label map to be written."""
-    if source.is_dir() and not is_dicom_folder(source):
-        scans = list_images(source)
-        if not scans:
-            raise InputError(f"{source}: no scans here")
-        if image_suffix(output):
-            raise InputError(f"{output}: is a file name, but --input is a folder; give a folder")
-        jobs = [(scan, output / f"{bare_name(scan)}{_suffix_like(scan)}") for scan in scans]
-    elif output.is_dir() or not output.suffix:
-        jobs = [(source, output / f"{bare_name(source)}{_suffix_like(source)}")]
-    else:
-        check_writable_suffix(output)
-        jobs = [(source, output)]
-    if len({target for _, target in jobs}) < len(jobs):
-        raise InputError(f"{source}: two scans would give the same label map; give them different names")
-    for scan, target in jobs:
-        if scan.resolve() == target.resolve():
-            raise InputError(f"{target}: would overwrite the scan itself; choose another --output")
-    return jobs
-
-
-def _suffix_like(scan: Path) -> str:
-    try:
-        return check_writable_suffix(scan)
-    except InputError:
-        return ".nii.gz"
+def _scans_and_label_maps(arguments: argparse.Namespace) -> list[tuple[Path, Path]]:
+    output = Path(arguments.output)
+    if bool(arguments.input) == bool(arguments.list):
+        raise InputError("give either --input or --list")
+    if arguments.list:
+        return label_map_files(listed_scans(arguments.list), output, arguments.format)
+    source = Path(arguments.input)
+    if is_folder_of_scans(source):
+        return label_map_files(folder_scans(source, arguments.pattern), output, arguments.format)
+    if output.is_dir() or not output.suffix:
+        return label_map_files([source], output, arguments.format)
+    if arguments.format:
+        raise InputError(f"--format {arguments.format}: --output names a file and so its format; leave one of them out")
+    check_writable_suffix(output)
+    check_not_scans([(source, output)])
+    return [(source, output)]
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

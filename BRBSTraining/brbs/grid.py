@@ -191,6 +191,11 @@ class WorkingGrid:
         """
         return self if self.region == "labels" else self._cover(image, placement)
 
+    def part(self, values: np.ndarray, grid: WorkingGrid) -> np.ndarray:
+        """Of values (..., D, H, W) on this grid those on a smaller one whose voxels are among its own; a view."""
+        first = np.rint((np.array(grid.origin) - self.origin) / self.spacing).astype(int)[::-1]
+        return values[(..., *(slice(start, start + count) for start, count in zip(first, grid.shape)))]
+
     def restore(self, probabilities: np.ndarray, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
         """Class indices on the scan's own grid; background outside this grid.
 

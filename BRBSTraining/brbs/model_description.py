@@ -22,3 +22,15 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder}: no model here ({MODEL_FILE} is missing); give the folder that training wrote")
     return read_json(path, newest_format=FORMAT)
+
+
+def model_identity(folder: str | Path) -> str:
+    """What changes when a model's weights or atlases do: the names of its files, which are made from their content.
+
+    Raises:
+        InputError: no model there, or its description is damaged.
+    """
+    files = read_description(folder).get("files")
+    if not isinstance(files, dict):
+        raise InputError(f"{folder}: this model's description names no weights; copy it again or train anew")
+    return " ".join(Path(str(name)).stem for _, name in sorted(files.items()))

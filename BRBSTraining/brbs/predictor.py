@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .device import autocast, memory_format
+from .grid import WorkingGrid
 from .model import ModelBundle
 
 WINDOW_OVERLAP = 0.5
@@ -23,10 +24,16 @@ class Segmentation:
 
     Attributes:
         labels: label values on the scan's own grid.
-        probabilities: per class, background first, a float32 image on that grid in [0, 1]; None unless asked for.
+        placement: of the scan on the working grid.
+        lattice: the working grid, enlarged where the scan is larger.
+        found: class probabilities on the lattice, float32 (K, D, H, W), background first.
+        probabilities: the same per class as a float32 image on the scan's own grid; None unless asked for.
     """
 
     labels: sitk.Image
+    placement: sitk.Transform
+    lattice: WorkingGrid
+    found: np.ndarray
     probabilities: list[sitk.Image] | None = None
 
 
@@ -72,7 +79,7 @@ class Predictor:
         if largest_component:
             classes = keep_largest_components(classes)
         maps = lattice.restore_probabilities(found, image, placement) if probabilities else None
-        return Segmentation(self.label_values(classes), maps)
+        return Segmentation(self.label_values(classes), placement, lattice, found, maps)
 
     @torch.no_grad()
     def probabilities(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:

@@ -86,7 +86,7 @@ class LoadedModel:
         bundle = ModelBundle.load(folder)
         predictor = Predictor(bundle, device)
         registers = bundle.registration is not None and len(bundle.atlas_images) > 0
-        return cls(predictor, Agreement(bundle, predictor, device) if registers else None)
+        return cls(predictor, Agreement(bundle, device) if registers else None)
 
 
 class Segmenter:
@@ -162,7 +162,7 @@ class Segmenter:
         segmented(result)
         if not job.confidence or model.agreement is None:
             return result
-        findings = model.agreement.findings(image, check)
+        findings = model.agreement.findings(image, found, check)
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
         return replace(result, confidence=findings.confidence)

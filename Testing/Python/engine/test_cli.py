@@ -81,7 +81,7 @@ def test_one_bad_scan_of_a_folder_is_named_and_the_others_are_done(
     (scans / "scan 101.nii.gz").write_bytes((scans / "scan 101.nii.gz").read_bytes()[:300])
     assert run(["segment", "--model", model, "--input", scans, "--output", tmp_path / "out"]) == 2
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["scan 100.nii.gz", "scan 102.nii.gz"]
-    assert "scan 101.nii.gz" in caplog.text and "1 of 3" in caplog.text
+    assert "scan 101.nii.gz" in caplog.text and "1 failed of 3" in caplog.text
 
 
 def test_evaluation_writes_a_report(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -171,13 +171,25 @@ def test_worker_ends_when_idle_and_with_its_parent(tmp_path: Path) -> None:
 
 def test_agreement_of_equal_opinions_is_one() -> None:
     bundle = tiny_bundle()
-    agreement = Agreement(bundle, Predictor(bundle, CPU), CPU)
-    probabilities = agreement._propagation.vote(bundle.atlas_images[0].astype(np.float32))
-    agreement._predictor.probabilities = lambda volume, check: probabilities
-    agreement._propagation.vote = lambda volume, check: probabilities
-    assert agreement.findings(on_grid(subject(0)[0])).confidence == {"Hülle": 1.0, "Kern": 1.0}
-    agreement._propagation.vote = lambda volume, check: probabilities[::-1]
-    assert max(agreement.findings(on_grid(subject(0)[0])).confidence.values()) < 1.0
+    agreement, image = Agreement(bundle, CPU), on_grid(subject(0)[0])
+    segmentation = Predictor(bundle, CPU).segment(image)
+    agreement._propagation.vote = lambda volume, check: segmentation.found
+    assert agreement.findings(image, segmentation).confidence == {"Hülle": 1.0, "Kern": 1.0}
+    agreement._propagation.vote = lambda volume, check: np.roll(segmentation.found, 1, axis=0)
+    assert max(agreement.findings(image, segmentation).confidence.values()) < 1.0
+
+
+def test_agreement_compares_the_trained_field_of_view_of_a_larger_scan() -> None:
+    bundle = tiny_bundle()
+    agreement, image = Agreement(bundle, CPU), on_grid(np.tile(subject(0)[0], (2, 1, 2)))
+    segmentation = Predictor(bundle, CPU).segment(image)
+    assert segmentation.found[0].size > np.prod(bundle.grid.shape)
+    volumes = []
+    agreement._propagation.vote = lambda volume, check: volumes.append(volume) or np.zeros((3, *volume.shape))
+    unsure = agreement.findings(image, segmentation).uncertainty
+    assert unsure.GetSize() == image.GetSize()
+    whole = segmentation.lattice.sample_image(image, segmentation.placement)
+    np.testing.assert_allclose(segmentation.lattice.part(whole, bundle.grid), volumes[0], atol=1e-6)
 
 
 def test_uncertainty_is_entropy_of_the_mean() -> None:

@@ -1,0 +1,129 @@
+"""The table of a batch: a row a scan with volumes and confidence, and what tells whether it has to be done again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .files import replacing
+
+SCAN, LABEL_MAP, STATE, MESSAGE, MODEL, CONTENT = "scan", "label map", "state", "message", "model", "scan content"
+FINISHED, FAILED = "finished", "failed"
+CHUNK = 1 << 20  # bytes
+
+
+class ResultTable:
+    """A CSV file that is renewed after every scan; rows of scans that are not met stay as they are.
+
+    Columns: scan and label map (paths), state ("finished" or "failed"), message, then for each structure
+    "NAME volume (mL)" and "NAME confidence" (0..1, empty where not known), at last what identifies the model's weights
+    and the scan's content.
+
+    Args:
+        path: the file; one that is there is continued.
+        structures: names of what the model segments.
+
+    Raises:
+        InputError: the file is there but is no such table.
+    """
+
+    def __init__(self, path: str | Path, structures: Sequence[str]) -> None:
+        self.path, self._structures = Path(path), list(structures)
+        self._rows: dict[str, dict[str, str]] = {row[SCAN]: row for row in read_rows(path)}
+
+    def is_finished(self, scan: Path, label_map: Path, model: str, content: str) -> bool:
+        """Whether this model has segmented just this content into that file."""
+        row = self._rows.get(_key(scan), {})
+        known = (row.get(STATE), row.get(LABEL_MAP), row.get(MODEL), row.get(CONTENT))
+        return known == (FINISHED, _key(label_map), model, content) and label_map.is_file()
+
+    def put(
+        self,
+        scan: Path,
+        label_map: Path,
+        state: str,
+        message: str = "",
+        volumes: Mapping[str, float] | None = None,
+        confidence: Mapping[str, float] | None = None,
+        model: str = "",
+        content: str = "",
+    ) -> None:
+        """Writes the row of a scan.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        row: dict[str, Any] = {SCAN: _key(scan), LABEL_MAP: _key(label_map), STATE: state, MESSAGE: message}
+        row |= {_volume(name): value for name, value in (volumes or {}).items()}
+        row |= {_confidence(name): round(value, 4) for name, value in (confidence or {}).items()}
+        self._rows[row[SCAN]] = row | {MODEL: model, CONTENT: content}
+        self._write()
+
+    def _write(self) -> None:
+        own = [column(name) for name in self._structures for column in (_volume, _confidence)]
+        foreign = [key for row in self._rows.values() for key in row]
+        columns = [SCAN, LABEL_MAP, STATE, MESSAGE, *own, *foreign]
+        ordered = [column for column in dict.fromkeys(columns) if column not in (MODEL, CONTENT)] + [MODEL, CONTENT]
+        # With a byte order mark, without which spreadsheets take UTF-8 for something else.
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8-sig") as stream:
+            writer = csv.DictWriter(stream, ordered, restval="")
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a table by column name; none where there is no file.
+
+    Raises:
+        InputError: the file cannot be read or is no such table.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, restkey="", restval="")
+            rows = [{key: value for key, value in row.items() if key} for row in reader]
+            columns = set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error}); choose another file") from error
+    if not {SCAN, LABEL_MAP, STATE} <= columns:
+        raise InputError(f"{path}: is no table of segmented scans; choose another file")
+    return rows
+
+
+def scan_identity(scan: str | Path) -> str:
+    """Digest of a scan's voxels and header as they are on disk; of all files of a DICOM folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    scan = Path(scan)
+    files = sorted(path for path in scan.iterdir() if path.is_file()) if scan.is_dir() else [scan]
+    if scan.suffix.lower() in (".mhd", ".nhdr"):  # a header whose voxels lie beside it
+        files += sorted(path for path in scan.parent.glob(f"{scan.stem}.*") if path != scan and path.is_file())
+    digest = hashlib.blake2b(digest_size=12)
+    try:
+        for path in files:
+            with path.open("rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{error.filename or scan}: cannot be read ({error.strerror or error})") from error
+    return digest.hexdigest()
+
+
+def _key(path: Path) -> str:
+    return str(Path(path).absolute())
+
+
+def _volume(name: str) -> str:
+    return f"{name} volume (mL)"
+
+
+def _confidence(name: str) -> str:
+    return f"{name} confidence"

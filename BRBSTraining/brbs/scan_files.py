@@ -1,0 +1,122 @@
+"""Which scans are to be segmented, and where their label maps go."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import InputError
+from .volumes import bare_name, check_writable_suffix, image_suffix, is_dicom_folder, list_images
+
+ALL = "*"
+
+
+def folder_scans(folder: str | Path, pattern: str = ALL) -> list[Path]:
+    """Scans of a folder in name order, files and folders with a DICOM series.
+
+    Args:
+        folder: where they lie.
+        pattern: that their file names match, such as ``*_T1.nii.gz``; upper and lower case are the same.
+
+    Raises:
+        InputError: no such folder, or no such scan in it.
+    """
+    found = list_images(folder)
+    scans = [path for path in found if fnmatch.fnmatch(path.name.lower(), pattern.lower())]
+    if not scans:
+        named = f" named {pattern} ({len(found)} of other names)" if found else ""
+        raise InputError(f"{folder}: no scans{named} here")
+    return scans
+
+
+def listed_scans(path: str | Path) -> list[Path]:
+    """Scans that a text file names, a path a line (UTF-8); relative ones lie beside the file.
+
+    Raises:
+        InputError: the file cannot be read, or names nothing.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no UTF-8 text"
+        raise InputError(f"{path}: cannot be read ({reason})") from error
+    scans = [path.parent / line.strip() for line in lines if line.strip()]
+    if not scans:
+        raise InputError(f"{path}: names no scans; give one path a line")
+    return list(dict.fromkeys(scans))
+
+
+def label_map_files(scans: Sequence[Path], output: str | Path, suffix: str | None = None) -> list[tuple[Path, Path]]:
+    """Each scan with the file in a folder that its label map is written to.
+
+    Scans of one name from different folders are told apart by their folders' names.
+
+    Args:
+        scans: files and DICOM folders.
+        output: the folder.
+        suffix: of the label maps; None: each scan's own, where it can be written.
+
+    Raises:
+        InputError: two scans would give one file, or a file is one of the scans; or a suffix that cannot be written.
+    """
+    output = Path(output)
+    if image_suffix(output):
+        raise InputError(f"{output}: is a file name, but there are several scans; give a folder")
+    names = _distinct_names(scans)
+    pairs = [
+        (scan, output / f"{name}{check_writable_suffix(suffix) if suffix else own_suffix(scan)}")
+        for scan, name in zip(scans, names, strict=True)
+    ]
+    check_not_scans(pairs)
+    return pairs
+
+
+def check_not_scans(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Refuses label maps that would be written over each other or over a scan.
+
+    Raises:
+        InputError: names the scan or file.
+    """
+    scans = {scan.resolve() for scan, _ in pairs}
+    first: dict[Path, Path] = {}
+    for scan, target in pairs:
+        resolved = target.resolve()
+        if resolved in scans:
+            raise InputError(f"{target}: is itself a scan and would be overwritten; choose another --output")
+        if resolved in first:
+            both = f"{first[resolved]} and {scan}"
+            raise InputError(f"{both}: two scans would give the same label map {target}; give them different names")
+        first[resolved] = scan
+
+
+def own_suffix(scan: Path) -> str:
+    """The scan's own suffix for its label map, .nii.gz where that cannot be written (DICOM)."""
+    try:
+        return check_writable_suffix(scan)
+    except InputError:
+        return ".nii.gz"
+
+
+def is_folder_of_scans(path: Path) -> bool:
+    """Whether a path is a folder of scans rather than a scan."""
+    return path.is_dir() and not is_dicom_folder(path)
+
+
+def _distinct_names(scans: Sequence[Path]) -> list[str]:
+    """File names without suffix, preceded by folders' names where scans would be confused."""
+    names = [bare_name(scan) for scan in scans]
+    for depth in range(1, max((len(scan.parts) for scan in scans), default=1)):
+        counts = Counter(name.lower() for name in names)
+        again = [" ".join([*_folders(scan, depth), bare_name(scan)]) for scan in scans]
+        longer = [new if counts[name.lower()] > 1 else name for name, new in zip(names, again, strict=True)]
+        if longer == names:
+            break
+        names = longer
+    return names
+
+
+def _folders(scan: Path, depth: int) -> tuple[str, ...]:
+    return tuple(part for part in scan.parts[-1 - depth : -1] if part not in (scan.anchor, ".", ".."))

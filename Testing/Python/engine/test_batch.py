@@ -1,0 +1,248 @@
+"""Many scans at once: what is finished stays and is not done again, what is bad stops nobody else."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from tiny_model import tiny_bundle
+from tiny_study import on_grid, run, subject
+
+from brbs.batch import Batch
+from brbs.errors import InputError
+from brbs.job import JobReader, JobWriter
+from brbs.model_description import model_identity
+from brbs.result_table import ResultTable, scan_identity
+from brbs.segmentation_job import SegmentationJob, Segmenter
+from brbs.volumes import read_label_map, read_label_schema
+
+ENGINE = Path(__file__).resolve().parents[3] / "BRBSTraining"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model and three scans, of which one is truncated."""
+    tiny_bundle().save(tmp_path / "Modell")
+    (tmp_path / "scans").mkdir()
+    for number in (1, 2, 3):
+        sitk.WriteImage(on_grid(subject(number)[0]), str(tmp_path / f"scans/Käthe {number}.nii.gz"))
+    broken = tmp_path / "scans/Käthe 2.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:400])
+    return tmp_path
+
+
+def segment(folder: Path, *more, source: str = "--input") -> int:
+    common = ["--model", folder / "Modell", "--output", folder / "out", "--device", "cpu"]
+    return run(["segment", *common, *([source, folder / "scans"] if source == "--input" else []), *more])
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="", encoding="utf-8-sig") as stream:
+        return list(csv.DictReader(stream))
+
+
+def mend(folder: Path, number: int = 2, seed: int = 2) -> None:
+    sitk.WriteImage(on_grid(subject(seed)[0]), str(folder / f"scans/Käthe {number}.nii.gz"))
+
+
+def test_table_tells_of_every_scan(folder: Path) -> None:
+    assert segment(folder, "--table", folder / "results.csv", "--format", ".seg.nrrd") == 2
+    rows = table(folder)
+    assert [(row["scan"][-14:], row["state"]) for row in rows] == [
+        ("Käthe 1.nii.gz", "finished"),
+        ("Käthe 2.nii.gz", "failed"),
+        ("Käthe 3.nii.gz", "finished"),
+    ]
+    assert "truncated" in rows[1]["message"] and not rows[1]["Kern volume (mL)"]
+    for row in (rows[0], rows[2]):
+        labels = read_label_map(Path(row["label map"]), allow_empty=True)
+        voxels = sitk.GetArrayFromImage(labels)
+        for value, name, _, _ in read_label_schema(Path(row["label map"])):
+            expected = (voxels == value).sum() * 1.0 * 1.5 * 2.0 / 1000
+            assert float(row[f"{name} volume (mL)"]) == pytest.approx(expected, abs=1e-6)
+            assert 0 <= float(row[f"{name} confidence"]) <= 1
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["Käthe 1.seg.nrrd", "Käthe 3.seg.nrrd"]
+
+
+def test_finished_scans_are_not_done_again(folder: Path, monkeypatch) -> None:
+    options = ["--table", folder / "results.csv", "--skip-finished"]
+    assert segment(folder, *options) == 2
+    seen = []
+    work = Segmenter.run
+    monkeypatch.setattr(
+        Segmenter, "run", lambda self, job, **more: seen.append(job.input.name) or work(self, job, **more)
+    )
+    mend(folder)
+    assert segment(folder, *options) == 0
+    assert seen == ["Käthe 2.nii.gz"]
+    assert {row["state"] for row in table(folder)} == {"finished"}
+    assert segment(folder, *options) == 0 and len(seen) == 1
+    (folder / "out/Käthe 1.nii.gz").unlink()
+    mend(folder, 3, seed=9)
+    assert segment(folder, *options) == 0
+    assert seen[1:] == ["Käthe 1.nii.gz", "Käthe 3.nii.gz"]
+    tiny_bundle(seed=1).save(folder / "Modell")
+    assert segment(folder, *options) == 0
+    assert len(seen) == 6  # another model: all of them
+
+
+def test_a_folder_is_filtered_by_name(folder: Path, capsys) -> None:
+    assert segment(folder, "--pattern", "KÄTHE 3*") == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["Käthe 3.nii.gz"]
+    assert segment(folder, "--pattern", "*_T1*") == 2
+    assert "no scans named *_T1* (3 of other names)" in capsys.readouterr().err
+
+
+def test_listed_scans_of_one_name_stay_apart(folder: Path) -> None:
+    for patient in ("Anna", "Berta"):
+        (folder / patient).mkdir()
+        shutil.copy(folder / "scans/Käthe 1.nii.gz", folder / patient / "T1.nii.gz")
+    text = f"Anna/T1.nii.gz\n\n{folder / 'Berta/T1.nii.gz'}\nscans/Käthe 3.nii.gz\n"
+    (folder / "scans.txt").write_text(text, encoding="utf-8")
+    assert segment(folder, "--list", folder / "scans.txt", source="--list") == 0
+    found = sorted(path.name for path in (folder / "out").iterdir())
+    assert found == ["Anna T1.nii.gz", "Berta T1.nii.gz", "Käthe 3.nii.gz"]
+
+
+def jobs(folder: Path, count: int = 3) -> list[SegmentationJob]:
+    names = [f"Käthe {number}.nii.gz" for number in range(1, count + 1)]
+    return [SegmentationJob(folder / "Modell", folder / "scans" / name, folder / "out" / name, "cpu") for name in names]
+
+
+def test_watcher_sees_every_scan_come_and_go(folder: Path) -> None:
+    assert segment(folder, "--job", folder / "job") == 2
+    job = JobReader(folder / "job")
+    told = [(Path(event["input"]).name[6], event["state"]) for event in job.events()[0]]
+    assert told == [
+        ("1", "running"),
+        ("1", "finished"),
+        ("2", "running"),
+        ("2", "failed"),
+        ("3", "running"),
+        ("3", "finished"),
+    ]
+    finished = job.events()[0][1]
+    assert set(finished["volumes"]) == set(finished["confidence"]) == {"Hülle", "Kern"}
+    assert (job.state, job.progress, job.message) == ("finished", 1.0, "2 finished, 1 failed of 3 scans")
+
+
+def test_stop_leaves_the_scan_at_work_as_it_was(folder: Path, monkeypatch) -> None:
+    mend(folder)
+    reader, work = JobReader(folder / "job"), Segmenter.run
+
+    def stopped_at_the_second(self, job, check):
+        if "2" in job.input.name:
+            reader.request_stop()
+        return work(self, job, check=check)
+
+    monkeypatch.setattr(Segmenter, "run", stopped_at_the_second)
+    assert segment(folder, "--job", folder / "job") == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["Käthe 1.nii.gz"]
+    assert reader.events()[0][-1]["state"] == "waiting"
+    assert (reader.state, reader.message) == ("finished", "stopped: 1 finished of 3 scans")
+    assert reader.progress < 1
+
+
+def test_an_error_in_the_engine_stops_nobody_else(folder: Path, monkeypatch) -> None:
+    work = Segmenter.run
+
+    def odd(self, job, check):
+        if "1" in job.input.name:
+            raise ValueError("odd\nvery odd")
+        return work(self, job, check=check)
+
+    monkeypatch.setattr(Segmenter, "run", odd)
+    mend(folder)
+    results = ResultTable(folder / "results.csv", ["Hülle", "Kern"])
+    batch = Batch(jobs(folder), model_identity(folder / "Modell"), results)
+    assert batch.run() and batch.counts == {"failed": 1, "finished": 2}
+    assert table(folder)[0]["message"] == f"{folder / 'scans/Käthe 1.nii.gz'}: ValueError: odd"
+
+
+def test_rows_of_other_scans_and_models_stay(folder: Path) -> None:
+    results = ResultTable(folder / "results.csv", ["Leber"])
+    results.put(folder / "früher.nrrd", folder / "früher.seg.nrrd", "finished", "", {"Leber": 1.5}, None, "m", "c")
+    assert segment(folder, "--table", folder / "results.csv", "--pattern", "*1*") == 0
+    first, second = table(folder)
+    assert (first["Leber volume (mL)"], first["Kern volume (mL)"], second["Leber volume (mL)"]) == ("1.5", "", "")
+
+
+def test_a_table_of_something_else_is_left_alone(folder: Path, capsys) -> None:
+    (folder / "results.csv").write_text("patient,age\nAnna,7\n", encoding="utf-8")
+    assert segment(folder, "--table", folder / "results.csv") == 2
+    assert "is no table of segmented scans" in capsys.readouterr().err
+    assert (folder / "results.csv").read_text(encoding="utf-8") == "patient,age\nAnna,7\n"
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--skip-finished"], "--table"),
+        (["--list", "none.txt"], "either --input or --list"),
+        (["--format", ".png"], "cannot be written in this format"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folder: Path, more: list[str], told: str, capsys) -> None:
+    assert segment(folder, *more) == 2
+    assert told in capsys.readouterr().err and not (folder / "out").exists()
+
+
+def test_no_label_map_takes_the_place_of_a_scan(folder: Path, capsys) -> None:
+    before = {path: path.read_bytes() for path in (folder / "scans").iterdir()}
+    common = ["--model", folder / "Modell", "--output", folder / "scans", "--device", "cpu"]
+    assert run(["segment", "--input", folder / "scans", *common]) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (folder / "scans").iterdir()} == before
+
+
+def test_identity_follows_the_content(folder: Path) -> None:
+    scan = folder / "scans/Käthe 1.nii.gz"
+    before = scan_identity(scan)
+    os.utime(scan, (0, 0))
+    assert scan_identity(scan) == before
+    mend(folder, 1, seed=5)
+    assert scan_identity(scan) != before
+    with pytest.raises(InputError, match="none.nrrd: cannot be read"):
+        scan_identity(folder / "none.nrrd")
+    header = folder / "split.mhd"
+    sitk.WriteImage(on_grid(subject(1)[0]), str(header))
+    before = scan_identity(header)
+    raw = bytearray((folder / "split.raw").read_bytes())
+    raw[0] ^= 1
+    (folder / "split.raw").write_bytes(raw)
+    assert scan_identity(header) != before
+
+
+def test_a_killed_batch_goes_on_where_it_was(folder: Path) -> None:
+    mend(folder)
+    arguments = ["--model", folder / "Modell", "--input", folder / "scans", "--output", folder / "out"]
+    options = ["--device", "cpu", "--table", folder / "results.csv", "--skip-finished", "--job", folder / "job"]
+    command = [sys.executable, "-m", "brbs", "segment", *map(str, [*arguments, *options])]
+    environment = {**os.environ, "PYTHONPATH": str(ENGINE), "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not (folder / "out/Käthe 1.nii.gz").exists():
+        pass
+    child.kill()
+    child.wait()
+    assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == 0
+    assert len(list((folder / "out").iterdir())) == 3
+    assert [row["state"] for row in table(folder)] == ["finished"] * 3
+
+
+def test_watcher_s_folder_is_told_why_a_batch_failed(folder: Path, monkeypatch) -> None:
+    def full(*arguments, **more):
+        raise InputError("results.csv: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(ResultTable, "put", full)
+    results = ResultTable(folder / "results.csv", [])
+    with pytest.raises(InputError), JobWriter(folder / "job") as watcher:
+        Batch([replace(job, confidence=False) for job in jobs(folder, 1)], "m", results, watcher=watcher).run()
+    assert (JobReader(folder / "job").state, "No space left" in JobReader(folder / "job").message) == ("failed", True)
