@@ -27,6 +27,7 @@ from .errors import InputError
 from .files import replacing, write_json
 from .generation import space_style_sample
 from .grid import WorkingGrid
+from .inspector_files import FILES
 from .losses import lncc
 from .model import ModelBundle
 from .steps import displacement
@@ -37,18 +38,6 @@ from .warp import jacobian_determinant, warp
 log = logging.getLogger("brbs")
 
 _RIGID = 1e-5  # largest deviation of direction cosines from orthonormal ones
-FILES = (
-    "generated.nrrd",
-    "generated.seg.nrrd",
-    "atlas.nrrd",
-    "atlas.seg.nrrd",
-    "style_difference.nrrd",
-    "space.nrrd",
-    "displacement.h5",
-    "jacobian.nrrd",
-    "figures.json",
-    "contact_sheet.png",
-)
 
 
 @dataclass
