@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from . import __version__, commands, train_command
 from .errors import InputError
+from .ranking import RANKING_FILE
 from .scan_files import ALL
 from .settings import DEFAULT_PRESET, PRESETS, Settings
 
@@ -22,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_worker, _add_import_weights, _add_demo):
         add(subparsers)
+    _add_rank(subparsers)
     _add_check(subparsers)
     _add_exchange(subparsers)
     _add_devices(subparsers)
@@ -100,6 +102,15 @@ def _add_segment(subparsers) -> None:
     command.add_argument("--job", metavar="DIR", help="folder in which others watch or stop the batch")
     command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
     command.add_argument("--largest-component", action="store_true", help="keep one connected piece per structure")
+    _add_device(command)
+
+
+def _add_rank(subparsers) -> None:
+    about = "rank a study's unlabeled scans: which to annotate next"
+    command = _command(subparsers, "rank", commands.rank, about)
+    command.add_argument("--model", required=True, metavar="DIR", help="model, best of the same study")
+    command.add_argument("--study", required=True, metavar="DIR")
+    command.add_argument("--output", metavar="FILE.json", help=f"default: {RANKING_FILE} in the study's folder")
     _add_device(command)
 
 

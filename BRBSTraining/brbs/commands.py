@@ -16,8 +16,11 @@ from .job import JobWriter
 from .model_description import model_identity, read_description
 from .model_folder import check_model_folder
 from .progress_bar import progress_bar
+from .ranking import RANKING_FILE
+from .ranking import rank as ranked
 from .result_table import FAILED, ResultTable
 from .scan_files import check_not_scans, folder_scans, is_folder_of_scans, label_map_files, listed_scans
+from .study import Study
 from .volumes import check_writable_suffix
 
 if TYPE_CHECKING:
@@ -87,6 +90,24 @@ def _scans_and_label_maps(arguments: argparse.Namespace) -> list[tuple[Path, Pat
     check_writable_suffix(output)
     check_not_scans([(source, output)])
     return [(source, output)]
+
+
+def rank(arguments: argparse.Namespace) -> None:
+    """Ranks a study's unlabeled scans, those first that a further annotation helps most."""
+    from .device import choose_device, keep_freed_memory
+
+    study = Study.load(arguments.study)
+    if not study.unlabeled:
+        raise InputError(f"{arguments.study}: the study has no unlabeled scans to be ranked")
+    choose_device(arguments.device)  # refuses one that is not there
+    keep_freed_memory()
+    path = Path(arguments.output or Path(arguments.study) / RANKING_FILE)
+    with progress_bar() as show:
+        ranking = ranked(Path(arguments.model), study.unlabeled, path, arguments.device, show)
+    for item in ranking.scans:
+        by_structure = ", ".join(f"{name} {value:.2f}" for name, value in item.confidence.items())
+        print(f"{item.mean:.2f}" if item.confidence else "  - ", item.scan, by_structure or item.message, sep="\t")
+    log.info("least confident first: %s", path)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

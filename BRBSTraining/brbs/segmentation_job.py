@@ -34,7 +34,7 @@ class SegmentationJob:
     Attributes:
         model: its folder.
         input: the scan.
-        output: the label map to be written.
+        output: the label map to be written; None: none, only volumes and confidence are wanted.
         device: as ``--device`` takes it.
         confidence: also compare with the atlases.
         uncertainty: file for the uncertainty of each voxel; None: none.
@@ -44,7 +44,7 @@ class SegmentationJob:
 
     model: Path
     input: Path
-    output: Path
+    output: Path | None
     device: str = "auto"
     confidence: bool = True
     uncertainty: Path | None = None
@@ -156,8 +156,9 @@ class Segmenter:
         check()
         found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
         check()
-        write_label_map(found.labels, job.output, schema.meta)
-        _write_probabilities(found.probabilities or [], job.output, schema)
+        if job.output is not None:
+            write_label_map(found.labels, job.output, schema.meta)
+            _write_probabilities(found.probabilities or [], job.output, schema)
         result = Result(volumes(found.labels, schema), str(device), message)
         segmented(result)
         if not job.confidence or model.agreement is None:
