@@ -22,12 +22,13 @@ from brbs.errors import InputError
 from brbs.job import queue_job
 from brbs.model_folder import TRAINING_FOLDER
 from brbs.settings import DEFAULT_PRESET, PRESETS
+from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.KnownModels import KnownModel, knownModels
 from BRBSTrainingLib.SampleStudy import registerSampleStudy
 from BRBSTrainingLib.SceneImport import atlasFiles, scanFile
 from BRBSTrainingLib.StudyFolder import StudyFolder
-from BRBSTrainingLib.TrainingJob import LOG_FILE, TrainingJob
+from BRBSTrainingLib.TrainingJob import TrainingJob
 from BRBSTrainingLib.TrainingPanel import TrainingPanel
 from BRBSTrainingLib.UserSettings import UserSettings
 

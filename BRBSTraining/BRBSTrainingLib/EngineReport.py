@@ -40,12 +40,16 @@ class EngineReport:
         """Whether installing Python packages would make the engine usable."""
         return bool(self.content.get("missing"))
 
-    def ask(self) -> None:
-        """Starts asking; drops what was known."""
+    def ask(self, timed: bool = True) -> None:
+        """Starts asking; drops what was known.
+
+        Args:
+            timed: also how fast each device is, which takes seconds longer.
+        """
         self.close()
         self.content, self.problem = {}, ""
         try:
-            self._call = EngineCall(self._engine, ["-m", "brbs.device_report"])
+            self._call = EngineCall(self._engine, ["-m", "brbs.device_report", *([] if timed else ["--untimed"])])
         except InputError as error:
             self.problem = str(error)
 
@@ -75,5 +79,5 @@ class EngineReport:
             name, reason = next(iter(broken.items()))
             return f"{name} is there but does not start ({reason}); install it again, or choose another engine Python"
         if missing:
-            return f"To train, the engine needs Python packages that are not installed yet: {', '.join(missing)}."
+            return f"The engine needs Python packages that are not installed yet: {', '.join(missing)}."
         return ""

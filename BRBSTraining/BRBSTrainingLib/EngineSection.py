@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
+from .DeviceSelector import deviceText
 from .Installation import install
 from .StudySession import StudySession
 
@@ -53,10 +54,3 @@ class EngineSection:
                 install(self._session.report.content["missing"])
         finally:
             self._session.askEngine()
-
-
-def deviceText(device: dict) -> str:
-    """A device with its memory, and why it cannot be used, if so."""
-    memory = f", {device['memory'] / 2**30:.0f} GiB" if device.get("memory") else ""
-    failed = f": {device['error']}" if device.get("error") else ""
-    return f"{device['name']}: {device['label']}{memory}{failed}"

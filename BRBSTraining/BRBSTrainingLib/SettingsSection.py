@@ -10,19 +10,17 @@ from brbs.expected_time import expected_seconds, time_share, working_voxels
 from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
 
 from .AdvancedForm import AdvancedForm
-from .EngineSection import deviceText
+from .DeviceSelector import AUTO, DeviceSelector
 from .StudySession import StudySession
 from .TrainingJob import TrainingJob
 
-AUTO = "auto"
 EARLIEST = 0.005  # progress from which the pace tells something
 
 
 class SettingsSection:
     """Lets the user choose how to train and tells how long it will take.
 
-    Preset and time limit are connected to the parameter node by the form; the device is not, as the list of devices
-    is that of the computer.
+    Preset and time limit are connected to the parameter node by the form.
 
     Args:
         ui: the panel's widgets.
@@ -33,20 +31,19 @@ class SettingsSection:
     def __init__(self, ui, session: StudySession, guard) -> None:
         self._ui, self._session, self._guard = ui, session, guard
         self._parameters = None
-        self._devices: list[str] = []
+        self._devices = DeviceSelector(ui.deviceSelector, self.updateExpected)
         self._form = AdvancedForm(ui.advancedGroup.layout(), session, guard)
         # Connecting a parameter node fills the list anew: only the user's own choice may change the study.
         ui.presetSelector.connect("activated(int)", lambda index: self._presetChosen())
         ui.presetSelector.connect("currentIndexChanged(int)", lambda index: self.updateExpected())
-        ui.deviceSelector.connect("currentIndexChanged(int)", lambda index: self._deviceChosen())
         ui.minutesSpinBox.connect("valueChanged(int)", lambda value: self.updateExpected())
 
     def setParameters(self, parameters) -> None:
         """Follows another parameter node; None: none."""
         self._parameters = parameters
+        self._devices.setParameters(parameters)
         if parameters is not None:
             self._showPreset()
-            self._showDevices()
 
     @property
     def preset(self) -> str:
@@ -56,7 +53,7 @@ class SettingsSection:
     @property
     def device(self) -> str:
         """Name of the chosen device; "auto" where the scene names one that this computer lacks."""
-        return self._parameters.device if self._parameters.device in self._devices else AUTO
+        return self._devices.device
 
     @property
     def minutes(self) -> int | None:
@@ -66,7 +63,7 @@ class SettingsSection:
     def update(self) -> None:
         """Shows study and engine as they are now."""
         self._showPreset()
-        self._showDevices()
+        self._devices.show(self._session.report.content.get("devices", []))
         self._form.update()
         self.updateExpected()
 
@@ -131,23 +128,6 @@ class SettingsSection:
     @staticmethod
     def _isPaper(study) -> bool:
         return study.study.settings == PRESETS["paper"].settings
-
-    def _showDevices(self) -> None:
-        devices = [device for device in self._session.report.content.get("devices", []) if not device.get("error")]
-        names = [AUTO, *(device["name"] for device in devices)]
-        selector = self._ui.deviceSelector
-        selector.blockSignals(True)
-        if names != self._devices or not selector.count:
-            self._devices = names
-            selector.clear()
-            selector.addItems([_("automatic"), *map(deviceText, devices)])
-        selector.setCurrentIndex(names.index(self.device) if self._parameters else 0)
-        selector.blockSignals(False)
-
-    def _deviceChosen(self) -> None:
-        if self._parameters is not None and self._devices:
-            self._parameters.device = self._devices[self._ui.deviceSelector.currentIndex]
-            self.updateExpected()
 
 
 def durationText(seconds: float) -> str:

@@ -18,12 +18,13 @@ from brbs.study import LabelSchema, with_dataset_names
 from brbs.volumes import image_suffix, is_dicom_folder
 
 from .Annotation import annotations, beginAnnotation, endAnnotation, isDrawn
+from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
 from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
-from .TrainingJob import ENDED_STATES, TrainingJob
+from .TrainingJob import TrainingJob
 from .TrainingPlots import TrainingPlots
 
 EXPORT_SECONDS = 0.03  # of one tick that exports of waiting volumes may begin in

@@ -12,9 +12,9 @@ from brbs.errors import InputError
 from brbs.model_description import MODEL_FILE
 from brbs.settings import PRESETS
 
+from .BackgroundJob import ENDED_STATES
 from .SettingsSection import SettingsSection, durationText
 from .StudySession import StudySession
-from .TrainingJob import ENDED_STATES
 
 PATIENCE_SECONDS = 60.0  # that a training is given to end by itself before it may be killed
 

@@ -1,6 +1,7 @@
 """What a Python offers to the engine: packages, devices and how fast they train.
 
-``python -m brbs.device_report`` prints it as one JSON object, also where packages are missing or broken.
+``python -m brbs.device_report`` prints it as one JSON object, also where packages are missing or broken; with
+``--untimed`` devices are named but not tried, which takes seconds less.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ PACKAGES = ("torch", "safetensors", "SimpleITK", "numpy", "tqdm", "matplotlib", 
 def main() -> None:
     """Prints the report on standard output, and whatever packages say when imported on standard error."""
     with contextlib.redirect_stdout(sys.stderr):
-        content = report()
+        content = report(timed="--untimed" not in sys.argv[1:])
     print(json.dumps(content))
 
 
-def report() -> dict[str, Any]:
+def report(timed: bool = True) -> dict[str, Any]:
     """The report.
+
+    Args:
+        timed: try each device and tell how fast it trains.
 
     Returns:
         JSON values: "brbs", "python" and "torch" (versions; the last null without it), "executable", "missing" (names
         of packages to be installed), "broken" (packages that are there but fail on import, with the reason) and
         "devices", the best first, the CPU last. A device has "name" (as ``--device`` takes it), "label" (for people),
         "memory" and "free" (bytes, null where unknown) and either "seconds_per_step" (see
-        :func:`brbs.step_timing.seconds_per_step`) or "error" (why it cannot train).
+        :func:`brbs.step_timing.seconds_per_step`; only if timed) or "error" (why it cannot train).
     """
     missing, broken = _look_for(PACKAGES)
     there = "torch" not in missing and "torch" not in broken
@@ -45,7 +49,7 @@ def report() -> dict[str, Any]:
         "torch": importlib.import_module("torch").__version__ if there else None,
         "missing": missing,
         "broken": broken,
-        "devices": [_device(name) for name in (_device_names() if there else ["cpu"])],
+        "devices": [_device(name, timed) for name in (_device_names() if there else ["cpu"])],
     }
 
 
@@ -73,15 +77,16 @@ def _device_names() -> list[str]:
         return ["cpu"]
 
 
-def _device(name: str) -> dict[str, Any]:
+def _device(name: str, timed: bool) -> dict[str, Any]:
     description = {"name": name, "label": name, "memory": None, "free": None}
     try:
         description |= _hardware(name)
-        import torch
+        if timed:
+            import torch
 
-        from .step_timing import seconds_per_step
+            from .step_timing import seconds_per_step
 
-        description["seconds_per_step"] = seconds_per_step(torch.device(name))
+            description["seconds_per_step"] = seconds_per_step(torch.device(name))
     except Exception as error:  # drivers fail in many ways, and the other devices are still worth knowing
         description["error"] = _first_line(error)
     return description
