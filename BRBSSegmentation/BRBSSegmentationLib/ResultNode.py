@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,16 @@ CONFIDENCE_ATTRIBUTE, VOLUMES_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BR
 STUDY_ATTRIBUTE = "BRBS.Study"
 
 
-def showResult(labelsFile: Path, volumeNode, segmentationNode=None):
+def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequence[Label] = ()):
     """Puts the structures of a label map into the scene, where the scan lies that they were found in.
 
     The segmentation follows the scan's transform, where that does not bend the scan's grid.
 
     Args:
-        labelsFile: .seg.nrrd with names, colours and terminology, on the grid on which the volume was exported.
+        labelsFile: label map on the grid on which the volume was exported.
         volumeNode: the scan.
         segmentationNode: its segments are replaced; None: a new node.
+        labels: the structures, for a file other than .seg.nrrd, which tells names, colours and terminology itself.
 
     Returns:
         The vtkMRMLSegmentationNode.
@@ -38,7 +39,7 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None):
         InputError: the file cannot be read.
     """
     image = read_label_map(labelsFile, allow_empty=True)
-    labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()]
+    labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()] or labels
     node = segmentationNode or _newNode(volumeNode)
     bent = needsResampling(volumeNode)
     node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())

@@ -27,12 +27,21 @@ def beginAnnotation(scan: Path, study: Path, schema: LabelSchema):
     Raises:
         InputError: the scan cannot be loaded.
     """
-    volumeNode = _loadedVolume(scan) or _load(scan)
+    volumeNode = scanNode(scan)
     segmentationNode = _begun(scan, study) or newSegmentation(volumeNode, schema)
     segmentationNode.SetAttribute(SCAN_ATTRIBUTE, str(scan))
     segmentationNode.SetAttribute(STUDY_ATTRIBUTE, str(study))
     editInSegmentEditor(segmentationNode, volumeNode)
     return segmentationNode
+
+
+def scanNode(scan: Path):
+    """The volume node of a scan: the one that was read from its file, or a new one.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    return _loadedVolume(scan) or _load(scan)
 
 
 def editInSegmentEditor(segmentationNode, volumeNode) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, count
@@ -15,11 +14,15 @@ from brbs.settings import PRESETS, Settings
 from brbs.study import FILE_NAME, Atlas, Label, LabelSchema, Study
 from brbs.volumes import read_label_schema
 
+from .FileName import fileName
+
 SCANS, ATLASES, MODELS = "scans", "atlases", "models"
 
 
 class StudyFolder:
     """A study folder that is open. Every change is written to ``study.json`` at once; user's files are never removed.
+
+    The other module and other Slicers may write it, too: what they have changed is taken in before each change.
 
     Attributes:
         folder: absolute path.
@@ -28,6 +31,7 @@ class StudyFolder:
 
     def __init__(self, folder: Path, study: Study) -> None:
         self.folder, self.study = _absolute(folder), study
+        self._stamp = self._stampOnDisk()
 
     @classmethod
     def create(cls, folder: str | Path) -> StudyFolder:
@@ -68,6 +72,26 @@ class StudyFolder:
             InputError: it cannot be written.
         """
         self.study.save(self.folder)
+        self._stamp = self._stampOnDisk()
+
+    def refresh(self) -> bool:
+        """Reads the study anew if others have written it since; true if so.
+
+        Raises:
+            InputError: as :meth:`open`.
+        """
+        stamp = self._stampOnDisk()
+        if stamp in (None, self._stamp):
+            return False
+        self.study, self._stamp = Study.load(self.folder), stamp
+        return True
+
+    def _stampOnDisk(self) -> tuple[int, int] | None:
+        try:
+            status = (self.folder / FILE_NAME).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
 
     # ---- scans
 
@@ -82,6 +106,7 @@ class StudyFolder:
         Raises:
             InputError: the label map's header cannot be read, or the study not be written.
         """
+        self.refresh()
         image, labels = _absolute(image), _absolute(labels)
         if schema is None:
             found = LabelSchema(tuple(Label(*meta) for meta in read_label_schema(labels) or ()))
@@ -101,6 +126,7 @@ class StudyFolder:
         Raises:
             InputError: the study cannot be written.
         """
+        self.refresh()
         known = {_same(path) for path in self._scans()}
         new = {_same(path): path for path in map(_absolute, images) if _same(path) not in known}
         self.study.unlabeled = [*self.study.unlabeled, *new.values()]
@@ -113,6 +139,7 @@ class StudyFolder:
         Raises:
             InputError: the study cannot be written.
         """
+        self.refresh()
         gone = set(map(_same, images))
         self.study.atlases = [atlas for atlas in self.study.atlases if _same(atlas.image) not in gone]
         self.save()
@@ -123,6 +150,7 @@ class StudyFolder:
         Raises:
             InputError: the study cannot be written.
         """
+        self.refresh()
         gone = set(map(_same, images))
         self.study.unlabeled = [path for path in self.study.unlabeled if _same(path) not in gone]
         self.save()
@@ -146,6 +174,7 @@ class StudyFolder:
         Raises:
             InputError: the study cannot be written.
         """
+        self.refresh()
         self.study.schema = schema
         self.save()
 
@@ -155,6 +184,7 @@ class StudyFolder:
         Raises:
             InputError: the study cannot be written.
         """
+        self.refresh()
         self.study.settings = settings
         self.save()
 
@@ -197,6 +227,6 @@ def _same(path: str | Path) -> str:
 
 def _unused(folder: Path, name: str, suffix: str) -> Path:
     """A file in the folder that does not exist yet, named like a node as far as all file systems allow."""
-    safe = re.sub(r'[\x00-\x1f<>:"/\\|?*~]', "_", name).strip(" .")[:80] or "scan"
     numbers = chain([""], (f"_{number}" for number in count(2)))
-    return next(path for path in (folder / f"{safe}{number}{suffix}" for number in numbers) if not path.exists())
+    paths = (folder / f"{fileName(name)}{number}{suffix}" for number in numbers)
+    return next(path for path in paths if not path.exists())

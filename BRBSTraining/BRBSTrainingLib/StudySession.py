@@ -191,12 +191,18 @@ class StudySession:
         beginAnnotation(scan, self.study.folder, self.study.study.schema)
 
     def takeAnnotations(self) -> None:
-        """Adds what was drawn in the Segment Editor as atlases; what is still empty waits.
+        """Takes in what others have added to the study, and what was drawn in the Segment Editor as atlases.
+
+        An annotation that is still empty waits.
 
         Raises:
             InputError: as the logic's ``addAtlas``.
         """
-        for scan, volumeNode, segmentationNode in annotations(self.study.folder) if self.study else []:
+        if self.study is None:
+            return
+        if self.study.refresh():  # BRBS Segmentation has added an atlas, say
+            self.changeStudy(lambda study: None)
+        for scan, volumeNode, segmentationNode in annotations(self.study.folder):
             if isDrawn(segmentationNode):
                 self.addAtlas(volumeNode, segmentationNode)
                 self.changeStudy(lambda study, scan=scan: study.removeUnlabeled([scan]))  # the volume may be a copy

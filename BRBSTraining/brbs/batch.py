@@ -81,8 +81,7 @@ class Batch:
             if self._table is not None:
                 content = scan_identity(scan.input)
                 if self._skip and self._table.is_finished(scan.input, scan.output, self._identity, content):
-                    self._tell(scan, SKIPPED)
-                    return SKIPPED
+                    return self._skipped(scan, self._table)
             self._tell(scan, RUNNING)
             result = self._segmenter.run(scan, check=self._check)
         except StopRequested:
@@ -90,6 +89,11 @@ class Batch:
         except Exception as error:  # whatever is wrong with one scan, the next one may be well
             return self._failed(scan, error)
         return self._finished(scan, result, content)
+
+    def _skipped(self, scan: SegmentationJob, table: ResultTable) -> str:
+        volumes, confidence = table.findings(scan.input)
+        self._tell(scan, SKIPPED, volumes=volumes, confidence=confidence)
+        return SKIPPED
 
     def _finished(self, scan: SegmentationJob, result: Result, content: str) -> str:
         found: dict[str, Any] = {"volumes": result.volumes, "confidence": result.confidence}

@@ -12,7 +12,7 @@ from . import device_report
 from .bundle_file import check_bundle, export_bundle, import_bundle
 from .checks import check_study
 from .errors import InputError
-from .job import JobWriter
+from .job import JobWriter, telling_the_queue
 from .model_description import model_identity, read_description
 from .model_folder import check_model_folder
 from .progress_bar import progress_bar
@@ -35,6 +35,11 @@ def segment(arguments: argparse.Namespace) -> int:
     Returns:
         0, or 2 when some scans of several could not be segmented (the others are).
     """
+    with telling_the_queue(arguments.job) if arguments.job else nullcontext():
+        return _segment(arguments)
+
+
+def _segment(arguments: argparse.Namespace) -> int:
     pairs = _scans_and_label_maps(arguments)
     check_bundle(arguments.model)
     if arguments.skip_finished and not arguments.table:
@@ -53,11 +58,11 @@ def segment(arguments: argparse.Namespace) -> int:
         "largest_component": arguments.largest_component,
     }
     scans = [SegmentationJob(Path(arguments.model), scan, target, **options) for scan, target in pairs]
-    if len(scans) == 1 and not (arguments.table or arguments.job):
-        Segmenter().run(scans[0])
-        log.info("%s -> %s", *pairs[0])
-        return 0
-    return _segment_many(scans, table, arguments)
+    if len(scans) > 1 or arguments.table or arguments.job:
+        return _segment_many(scans, table, arguments)
+    Segmenter().run(scans[0])
+    log.info("%s -> %s", *pairs[0])
+    return 0
 
 
 def _segment_many(scans: list[SegmentationJob], table: ResultTable | None, arguments: argparse.Namespace) -> int:
@@ -121,18 +126,19 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def warp(arguments: argparse.Namespace) -> None:
     """Generates one sample of the training's kind from an atlas and two scans."""
-    from .inspector import inspect
+    from .inspector import Inspection, inspect
 
-    for path in inspect(
-        Path(arguments.model),
-        Path(arguments.atlas),
-        Path(arguments.style),
-        Path(arguments.space),
-        arguments.alpha,
-        arguments.beta,
-        Path(arguments.output),
-        arguments.device,
-    ):
+    inspection = Inspection(
+        model=Path(arguments.model),
+        atlas=arguments.atlas,
+        style=Path(arguments.style),
+        space=Path(arguments.space),
+        output=Path(arguments.output),
+        alpha=arguments.alpha,
+        beta=arguments.beta,
+        device=arguments.device,
+    )
+    for path in inspect(inspection):
         log.info("wrote %s", path)
 
 

@@ -14,7 +14,8 @@ import os
 import platform
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,6 +59,16 @@ def fail_queued_job(folder: str | Path, error: BaseException) -> None:
         content = read_json(path, newest_format=FORMAT) if path.exists() else {}
         if content.get("state") == "queued":
             write_json(path, {**content, "state": "failed", "message": _reason(error), "heartbeat": time.time()})
+
+
+@contextmanager
+def telling_the_queue(folder: str | Path) -> Iterator[None]:
+    """Whoever has queued the job of a folder learns why it does not start."""
+    try:
+        yield
+    except BaseException as error:
+        fail_queued_job(folder, error)
+        raise
 
 
 def user_name() -> str:

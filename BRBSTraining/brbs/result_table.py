@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ class ResultTable:
         row = self._rows.get(_key(scan), {})
         known = (row.get(STATE), row.get(LABEL_MAP), row.get(MODEL), row.get(CONTENT))
         return known == (FINISHED, _key(label_map), model, content) and label_map.is_file()
+
+    def findings(self, scan: Path) -> tuple[dict[str, float], dict[str, float]]:
+        """Volumes (mL) and confidences (0..1) of a scan by structure, as far as the table tells them."""
+        row = self._rows.get(_key(scan), {})
+        volumes = {name: row.get(_volume(name), "") for name in self._structures}
+        confidence = {name: row.get(_confidence(name), "") for name in self._structures}
+        return _numbers(volumes), _numbers(confidence)
 
     def put(
         self,
@@ -115,6 +123,15 @@ def scan_identity(scan: str | Path) -> str:
     except OSError as error:
         raise InputError(f"{error.filename or scan}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()
+
+
+def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
+    """What is a number; spreadsheets may have changed the rest."""
+    found = {}
+    for name, cell in cells.items():
+        with suppress(ValueError):
+            found[name] = float(cell)
+    return found
 
 
 def _key(path: Path) -> str:

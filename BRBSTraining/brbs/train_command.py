@@ -6,15 +6,14 @@ import argparse
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .files import read_json
-from .job import JOB_FILE, JobWriter, fail_queued_job, user_name
+from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .locking import study_lock
 from .model_folder import PREPARED_FILE, TRAINING_FOLDER, TrainingFolder, check_model_folder, remove_model
 from .preparation import Prepared, prepare
@@ -41,18 +40,8 @@ def train(arguments: argparse.Namespace) -> int:
     """
     folder = Path(arguments.output) / TRAINING_FOLDER
     lock = study_lock(arguments.study, folder) if arguments.study else nullcontext()
-    with _telling_the_queue(folder), lock:
+    with telling_the_queue(folder), lock:
         return (_resume if arguments.resume else _train_anew)(arguments, folder)
-
-
-@contextmanager
-def _telling_the_queue(folder: Path) -> Iterator[None]:
-    """Whoever has queued the job learns why it does not start."""
-    try:
-        yield
-    except BaseException as error:
-        fail_queued_job(folder, error)
-        raise
 
 
 def _train_anew(arguments: argparse.Namespace, folder: Path) -> int:

@@ -1,0 +1,86 @@
+"""Many scans on their way through the engine, in the background."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brbs.errors import InputError
+from brbs.scan_files import listed_scans
+from BRBSTrainingLib.BackgroundJob import BackgroundJob
+
+BATCH_FOLDER = "BRBS batch"  # in the folder of the results
+LIST_FILE, EXPORTS = "scans.txt", "scans"
+TABLE_FILE = "segmentations.csv"
+WAITING = "waiting"
+
+
+@dataclass(frozen=True)
+class BatchScan:
+    """A scan of a batch.
+
+    Attributes:
+        scan: its file.
+        state: "waiting", "running", "finished", "failed" or "skipped" (finished by an earlier batch).
+        labels: the label map's file; None as long as it is not known.
+        message: what people should know.
+        volumes: mL by structure.
+        confidence: 0..1 by structure.
+    """
+
+    scan: Path
+    state: str = WAITING
+    labels: Path | None = None
+    message: str = ""
+    volumes: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+
+
+class SegmentationBatch(BackgroundJob):
+    """A batch whose results go to a folder; it goes on when Slicer is closed, and is found again by that folder.
+
+    Args:
+        output: folder of the results.
+        process: the engine's process, where this Slicer has started it.
+
+    Attributes:
+        output: folder of the results.
+        scans: all of them by their files, as far as :meth:`poll` has read.
+    """
+
+    def __init__(self, output: Path, process: subprocess.Popen | None = None) -> None:
+        super().__init__(Path(output) / BATCH_FOLDER, process)
+        self.output, self._tidied = Path(output), False
+        try:
+            listed = listed_scans(self.folder / LIST_FILE)
+        except InputError:  # none was begun here
+            listed = []
+        self.scans = {scan: BatchScan(scan) for scan in listed}
+
+    @property
+    def table(self) -> Path:
+        """The CSV file of volumes and confidences."""
+        return self.output / TABLE_FILE
+
+    def poll(self) -> bool:
+        """Takes in what the engine has done; true when something has changed."""
+        events = [event for event in self.newEvents() if event.get("kind") == "scan"]
+        for event in events:
+            scan = Path(event["input"])
+            found = (event.get("volumes") or {}, event.get("confidence") or {})
+            self.scans[scan] = BatchScan(scan, event["state"], Path(event["output"]), event.get("message", ""), *found)
+        if not events and not self._tidied and not self.active:
+            self._tidy()
+            return True
+        return bool(events)
+
+    def _tidy(self) -> None:
+        """Scans that were exported for the batch alone are not needed any longer; one at work is waiting again."""
+        self._tidied = True
+        shutil.rmtree(self.folder / EXPORTS, ignore_errors=True)
+        for scan in self.scans.values():
+            if scan.state == "running":
+                self.scans[scan.scan] = BatchScan(scan.scan)
