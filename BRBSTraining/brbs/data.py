@@ -89,7 +89,10 @@ class TrainingData:
     ) -> Triple:
         """An atlas (None: any) and two given scans with their current pseudo label maps, all bent alike if asked."""
         atlas = self.draw_index(generator) if atlas is None else atlas
-        grid = self._grid(generator, bend)
+        return self.triple(atlas, scans, self._grid(generator, bend))
+
+    def triple(self, atlas: int, scans: tuple[int, int], grid: Tensor) -> Triple:
+        """An atlas and two scans with their current pseudo label maps, seen at a ``grid_sample`` grid."""
         atlas_source = self._source(self.atlas_images, self.atlas_labels, atlas)
         scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in scans]
         drawn = sample(torch.cat([atlas_source, *scan_sources], dim=1), grid)

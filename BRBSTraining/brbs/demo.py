@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from .demo_figure import draw_demo
 from .device import choose_device, keep_freed_memory, voxel_budget
 from .errors import InputError
-from .inspector import inspect
+from .inspector import Inspection, inspect
 from .job import JobWriter
 from .metrics import dice
 from .model import ModelBundle
@@ -64,7 +64,8 @@ def run_demo(output: Path, device_name: str = "auto") -> dict[str, tuple[float, 
     segment_tests(bundle, device, tests / "images", output)
     evaluate_folders(output / "segmentations", tests / "labels", output / "report", tests / "images")
     scans = study.unlabeled
-    inspect(model_folder, study.atlases[0].image, scans[0], scans[1], 0.7, 0.5, output / "sample", device_name)
+    atlas = study.atlases[0].name
+    inspect(Inspection(model_folder, atlas, scans[0], scans[1], output / "sample", 0.7, 0.5, device_name))
     results = compare_methods(output, tests / "labels", bundle.schema)
     draw_demo(output, tests, bundle.schema, results)
     print(table(results))

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from .study import LabelSchema
 
 if TYPE_CHECKING:
-    from .inspector import Sample
+    from .inspector_sample import Sample
 
 PLANES = (("axial", 0), ("coronal", 1), ("sagittal", 2))  # name, axis of a (D, H, W) array that the plane is normal to
 FOLDED_COLOUR = "#ff00ff"

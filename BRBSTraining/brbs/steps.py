@@ -147,12 +147,24 @@ def generate(
         torch.cat([triple.atlas_image, triple.scan_2]),
         settings.registration_scale,
     ).split(1)
+    return generate_along(triple, flow_u, flow_l, alpha, beta, settings)
+
+
+def generate_along(
+    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor | float, beta: Tensor | float, settings: Settings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`generate` with known displacement fields.
+
+    Args:
+        flow_u: scan 1 -> atlas, flow_l: atlas -> scan 2, (1, 3, D, H, W) in voxels.
+        alpha, beta: fractions of space and style.
+    """
     make = generate_published if settings.augmentation == "published" else generate_sharp
     return make(triple, flow_u, flow_l, alpha, beta)
 
 
 def generate_published(
-    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor, beta: Tensor
+    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor | float, beta: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """S3P's sample and x_uu by one warp after the other.
 
@@ -169,7 +181,7 @@ def generate_published(
 
 
 def generate_sharp(
-    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor, beta: Tensor
+    triple: Triple, flow_u: Tensor, flow_l: Tensor, alpha: Tensor | float, beta: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`generate_published`, but each scan is interpolated once, not up to three times, and so stays sharp.
 

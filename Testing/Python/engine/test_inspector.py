@@ -10,48 +10,30 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from tiny_inspection import ALPHA, BETA, OBLIQUE, inspection, write_sources
 from tiny_model import smooth_noise, tiny_bundle
-from tiny_study import subject
+from tiny_study import run
 
-from brbs.__main__ import main
 from brbs.errors import InputError
-from brbs.generation import space_style_sample
 from brbs.grid import WorkingGrid
-from brbs.inspector import FILES, displacement_transform, generate, inspect, physical_frame
+from brbs.inspector import inspect
+from brbs.inspector_files import FILES
+from brbs.inspector_output import displacement_transform, physical_frame
+from brbs.inspector_sample import SamplePath
 from brbs.losses import lncc
 from brbs.model import ModelBundle
 from brbs.steps import displacement
 from brbs.volumes import read_label_schema
 from brbs.warp import jacobian_determinant, warp
 
-OBLIQUE = sitk.VersorTransform((1.0, 2.0, -0.5), 0.4).GetMatrix()
-ALPHA, BETA = 0.6, 0.4
-
-
-def write_scan(path: Path, seed: int, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> Path:
-    image = sitk.GetImageFromArray(subject(seed)[0])
-    image.SetSpacing((1.0, 1.5, 2.0))
-    image.SetOrigin((40.0, -7.5, 12.0))
-    image.SetDirection(direction)
-    sitk.WriteImage(image, str(path))
-    return path
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds a model, two scans, and in ``out`` what was written for the second atlas."""
     folder = tmp_path_factory.mktemp("inspector")
-    tiny_bundle().save(folder / "model")
-    write_scan(folder / "style.nrrd", 100)
-    write_scan(folder / "space.nrrd", 101, OBLIQUE)
-    arguments = [*sources(folder).values(), ALPHA, BETA, folder / "out", "cpu"]
-    assert inspect(*arguments) == [folder / "out" / name for name in FILES]
+    write_sources(folder)
+    assert inspect(inspection(folder, folder / "out")) == [folder / "out" / name for name in FILES]
     return folder
-
-
-def sources(folder: Path, **changes) -> dict[str, Path]:
-    names = {"model": "model", "atlas": "elsewhere/atlas 1.nii.gz", "style": "style.nrrd", "space": "space.nrrd"}
-    return {key: folder / name for key, name in (names | changes).items()}
 
 
 def image(folder: Path, name: str) -> sitk.Image:
@@ -76,7 +58,8 @@ class Expected:
         network, scale = bundle.registration_net(), bundle.settings.registration_scale
         with torch.no_grad():
             self.flow = displacement(network, self.atlas, self.space, scale)
-            self.styled = warp(style, displacement(network, style, self.atlas, scale))
+        scans = (style[0, 0].numpy(), self.space[0, 0].numpy())
+        self.path = SamplePath(bundle, 1, *scans, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +67,25 @@ def expected(folder: Path) -> Expected:
     return Expected(folder)
 
 
-def test_the_sample_is_the_method_s_own(folder: Path, expected: Expected) -> None:
-    parts = (expected.atlas, expected.onehot, expected.styled, expected.flow, ALPHA, BETA)
-    new, labels = space_style_sample(*parts)
-    np.testing.assert_allclose(array(folder, "generated.nrrd"), new[0, 0], atol=1e-5)
-    values = expected.bundle.schema.decode(labels.argmax(1)[0].numpy())
-    np.testing.assert_array_equal(array(folder, "generated.seg.nrrd"), values)
-    difference = (expected.styled - expected.atlas)[0, 0]
-    np.testing.assert_allclose(array(folder, "style_difference.nrrd"), difference, atol=1e-5)
-    np.testing.assert_allclose(array(folder, "atlas.nrrd"), expected.atlas[0, 0])
-    np.testing.assert_allclose(array(folder, "space.nrrd"), expected.space[0, 0])
-    np.testing.assert_allclose(array(folder, "jacobian.nrrd"), jacobian_determinant(expected.flow)[0, 0], atol=1e-5)
+def test_the_files_hold_the_sample(folder: Path, expected: Expected) -> None:
+    sample = expected.path.sample(ALPHA, BETA)
+    for name, values in (
+        ("generated.nrrd", sample.generated_image),
+        ("atlas.nrrd", expected.atlas[0, 0]),
+        ("style_difference.nrrd", sample.style_difference),
+        ("style_switch.nrrd", sample.style_switch),
+        ("space.nrrd", expected.space[0, 0]),
+        ("jacobian.nrrd", jacobian_determinant(expected.flow)[0, 0]),
+    ):
+        np.testing.assert_allclose(array(folder, name), values, atol=1e-5, err_msg=name)
+    decode = expected.bundle.schema.decode
+    for name, classes in (("generated", sample.generated_labels), ("atlas", sample.atlas_labels)):
+        np.testing.assert_array_equal(array(folder, f"{name}.seg.nrrd"), decode(classes))
+    np.testing.assert_array_equal(array(folder, "style.seg.nrrd"), decode(sample.style_labels))
 
 
 def test_label_maps_carry_the_names_of_the_structures(folder: Path) -> None:
-    for name in ("generated.seg.nrrd", "atlas.seg.nrrd"):
+    for name in ("generated.seg.nrrd", "atlas.seg.nrrd", "style.seg.nrrd"):
         assert [entry[:2] for entry in read_label_schema(folder / "out" / name)] == [(3, "Hülle"), (70, "Kern")]
 
 
@@ -143,7 +130,11 @@ def test_a_share_of_the_transform_and_of_the_difference_give_the_sample(folder: 
     styled = image(folder, "atlas.nrrd") + image(folder, "style_difference.nrrd") * BETA
     found = sitk.GetArrayFromImage(sitk.Resample(styled, styled, scaled, sitk.sitkLinear, 0.0))
     inside = looked_at_inside(ALPHA * expected.flow)
-    np.testing.assert_allclose(found[inside], array(folder, "generated.nrrd")[inside], rtol=0, atol=1e-4)
+    difference = torch.as_tensor(expected.path.sample(ALPHA, BETA).style_difference)
+    twice = warp(expected.atlas + BETA * difference, ALPHA * expected.flow)[0, 0].numpy()
+    np.testing.assert_allclose(found[inside], twice[inside], rtol=0, atol=1e-4)
+    # The sample itself interpolates the style scan once: sharp noise like this loses by the second time.
+    assert np.abs(found - array(folder, "generated.nrrd"))[inside].mean() < 0.01
 
 
 def test_the_transform_points_from_fixed_to_moving_in_mm() -> None:
@@ -184,7 +175,8 @@ def test_folding_and_lost_structures_show_in_the_figures() -> None:
     registration["out_conv.weight"] = torch.zeros_like(registration["out_conv.weight"])
     registration["out_conv.bias"] = torch.tensor([0.0, 0.0, 100.0])  # everything is fetched from outside
     volume = smooth_noise((1, 1, *bundle.grid.shape), 0)[0, 0].numpy()
-    away = generate(replace(bundle, registration=registration), 0, volume, volume, 1.0, 0.0, torch.device("cpu"))
+    path = SamplePath(replace(bundle, registration=registration), 0, volume, volume, torch.device("cpu"))
+    away = path.sample(1.0, 0.0)
     assert away.figures["folded_fraction"]["whole"] == {"all": 0.0, "structures": {"Hülle": None, "Kern": None}}
     assert not away.generated_labels.any()
 
@@ -201,15 +193,16 @@ def test_the_contact_sheet_is_a_picture_of_six_columns(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["alpha", "beta"])
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_numbers_that_are_none_are_refused(folder: Path, tmp_path: Path, capsys, name: str, value: str) -> None:
-    options = [part for key, path in sources(folder).items() for part in (f"--{key}", str(path))]
-    assert main(["warp", *options, f"--{name}", value, "--output", str(tmp_path / "out")]) == 2
+    asked = inspection(folder, tmp_path / "out")
+    sources = ["--model", asked.model, "--atlas", asked.atlas, "--style", asked.style, "--space", asked.space]
+    assert run(["warp", *sources, f"--{name}", value, "--output", asked.output]) == 2
     assert f"--{name}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def refused(folder: Path, output: Path, match: str, **changes) -> None:
     with pytest.raises(InputError, match=match):
-        inspect(*sources(folder, **changes).values(), 1.0, 1.0, output, "cpu")
+        inspect(inspection(folder, output, **changes))
 
 
 def test_an_unknown_atlas_lists_those_there_are(folder: Path, tmp_path: Path) -> None:
@@ -246,7 +239,7 @@ def test_an_output_that_cannot_be_written_keeps_what_was_there(folder: Path, tmp
     def full(*_) -> None:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr("brbs.inspector.sitk.WriteTransform", full)
+    monkeypatch.setattr("brbs.inspector_output.sitk.WriteTransform", full)
     refused(folder, output, r"out.displacement\.h5: cannot be written")
     assert [path.name for path in output.iterdir()] == ["atlas.nrrd"]
     assert (output / "atlas.nrrd").read_text() == "of before"

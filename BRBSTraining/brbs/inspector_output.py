@@ -1,0 +1,124 @@
+"""Files of a generated sample: images, label maps and the displacement field in one physical space.
+
+That space is that of the space scan where its placement is rigid, else the frame of the working grid.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .alignment import split_affine
+from .errors import InputError
+from .files import replacing, write_json
+from .grid import WorkingGrid
+from .inspector_files import FILES
+from .inspector_sample import Sample
+from .study import LabelSchema
+from .volumes import write_image, write_label_map
+
+log = logging.getLogger("brbs")
+
+_RIGID = 1e-5  # largest deviation of direction cosines from orthonormal ones
+
+
+# Physical space
+
+
+def physical_frame(grid: WorkingGrid, placement: sitk.Transform) -> sitk.Image:
+    """An empty image on the working grid, over the scan if its placement is rigid, else left in the grid frame."""
+    frame = grid.image(np.zeros(grid.shape, np.uint8))
+    matrix, _ = split_affine(placement)
+    if np.abs(matrix.T @ matrix - np.eye(3)).max() > _RIGID:
+        log.info("the space scan is placed by an affine transform: files are written in the frame of the working grid")
+        return frame
+    frame.SetOrigin(placement.TransformPoint(grid.origin))
+    frame.SetDirection(matrix.ravel().tolist())
+    return frame
+
+
+def displacement_transform(flow: np.ndarray, frame: sitk.Image) -> sitk.DisplacementFieldTransform:
+    """A displacement field in voxels as a transform of ITK.
+
+    Args:
+        flow: (3, D, H, W) in voxels of ``frame``, (D, H, W) order, pull-back.
+        frame: image whose grid the field lies on.
+
+    Returns:
+        Maps points of the fixed grid to points of the moving image, LPS mm; identity outside the grid.
+    """
+    steps = np.moveaxis(flow[::-1], 0, -1).astype(np.float64) * frame.GetSpacing()
+    field = sitk.GetImageFromArray(steps @ np.reshape(frame.GetDirection(), (3, 3)).T, isVector=True)
+    field.CopyInformation(frame)
+    return sitk.DisplacementFieldTransform(field)
+
+
+# Files
+
+
+def write_sample(sample: Sample, schema: LabelSchema, frame: sitk.Image, output: Path) -> list[Path]:
+    """Writes ``FILES``, all of them or none.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def image(array: np.ndarray) -> Callable[[Path], None]:
+        return lambda path: write_image(_on(frame, array.astype(np.float32, copy=False)), path)
+
+    def labels(classes: np.ndarray) -> Callable[[Path], None]:
+        return lambda path: write_label_map(_on(frame, schema.decode(classes)), path, schema.meta)
+
+    writers = (
+        image(sample.generated_image),
+        labels(sample.generated_labels),
+        image(sample.atlas_image),
+        labels(sample.atlas_labels),
+        labels(sample.style_labels),
+        image(sample.style_switch),
+        image(sample.style_difference),
+        image(sample.space_image),
+        lambda path: _write_transform(displacement_transform(sample.flow, frame), path),
+        image(sample.jacobian),
+        lambda path: write_json(path, sample.figures),
+        lambda path: _write_contact_sheet(sample, schema, frame.GetSpacing(), path),
+    )
+    aside = output / f".partial-{os.getpid()}"
+    try:
+        for name, write in zip(FILES, writers, strict=True):
+            write(aside / name)
+        for name in FILES:
+            with replacing(output / name) as temporary:
+                os.replace(aside / name, temporary)
+    except InputError as error:
+        raise InputError(str(error).replace(str(aside), str(output))) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [output / name for name in FILES]
+
+
+def _on(frame: sitk.Image, array: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(frame)
+    return image
+
+
+def _write_transform(transform: sitk.Transform, path: Path) -> None:
+    with replacing(path) as temporary:
+        try:
+            sitk.WriteTransform(transform, str(temporary))
+        except RuntimeError as error:
+            raise OSError("writing stopped before the end") from error
+
+
+def _write_contact_sheet(sample: Sample, schema: LabelSchema, spacing: tuple[float, ...], path: Path) -> None:
+    from .inspector_figure import contact_sheet  # Matplotlib takes long to import
+
+    with replacing(path) as temporary:
+        contact_sheet(sample, schema, spacing).savefig(temporary, format="png", dpi=110, facecolor="white")
