@@ -66,7 +66,7 @@ def inspect(inspection: Inspection) -> list[Path]:
       makes other samples without the networks. Over the atlas, the image is atlas + beta difference, and its label map
       that of style where beta > switch, else that of the atlas; both are then warped by alpha times the transform.
     - ``displacement.h5``: ITK displacement field transform (points of the fixed grid to moving, LPS mm) of the whole
-      deformation; ``jacobian.nrrd`` is its determinant.
+      deformation, on the grid that R computes it on; ``jacobian.nrrd`` is its determinant.
     - ``figures.json``: for the whole deformation and for the share in the sample, the fraction of folded voxels
       (determinant <= 0) overall and per structure (null: nothing left of it), and the LNCC of atlas and space scan
       before and after the whole.

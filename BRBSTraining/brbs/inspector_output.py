@@ -43,19 +43,29 @@ def physical_frame(grid: WorkingGrid, placement: sitk.Transform) -> sitk.Image:
     return frame
 
 
-def displacement_transform(flow: np.ndarray, frame: sitk.Image) -> sitk.DisplacementFieldTransform:
-    """A displacement field in voxels as a transform of ITK.
+def displacement_transform(flow: np.ndarray, frame: sitk.Image, scale: int = 1) -> sitk.DisplacementFieldTransform:
+    """A displacement field in voxels as a transform of ITK, on the grid that R computes it on.
+
+    ITK's linear interpolation of the coarse grid is the engine's own way to full resolution (:func:`brbs.steps.finer`);
+    beyond the outermost cell centres the engine continues the last cell, so that one more is put around.
 
     Args:
-        flow: (3, D, H, W) in voxels of ``frame``, (D, H, W) order, pull-back.
-        frame: image whose grid the field lies on.
+        flow: (3, d, h, w) in voxels of its grid, (D, H, W) order, pull-back.
+        frame: image on the working grid, which tells where in space that lies.
+        scale: how many voxels of ``frame`` make a cell of the field's grid along each axis.
 
     Returns:
-        Maps points of the fixed grid to points of the moving image, LPS mm; identity outside the grid.
+        Maps points of the fixed grid to points of the moving image, LPS mm; identity away from the grid.
     """
-    steps = np.moveaxis(flow[::-1], 0, -1).astype(np.float64) * frame.GetSpacing()
+    around = 0 if scale == 1 else 1
+    flow = np.pad(flow, [(0, 0)] + [(around, around)] * 3, mode="edge")
+    spacing = scale * np.array(frame.GetSpacing())
+    steps = np.moveaxis(flow[::-1], 0, -1).astype(np.float64) * spacing
     field = sitk.GetImageFromArray(steps @ np.reshape(frame.GetDirection(), (3, 3)).T, isVector=True)
-    field.CopyInformation(frame)
+    first = (scale - 1) / 2 - around * scale  # centre of the field's first cell, in voxels of the frame
+    field.SetOrigin(frame.TransformContinuousIndexToPhysicalPoint([first] * 3))
+    field.SetSpacing(spacing.tolist())
+    field.SetDirection(frame.GetDirection())
     return sitk.DisplacementFieldTransform(field)
 
 
@@ -84,7 +94,7 @@ def write_sample(sample: Sample, schema: LabelSchema, frame: sitk.Image, output:
         image(sample.style_switch),
         image(sample.style_difference),
         image(sample.space_image),
-        lambda path: _write_transform(displacement_transform(sample.flow, frame), path),
+        lambda path: _write_transform(displacement_transform(sample.coarse_flow, frame, sample.scale), path),
         image(sample.jacobian),
         lambda path: write_json(path, sample.figures),
         lambda path: _write_contact_sheet(sample, schema, frame.GetSpacing(), path),

@@ -16,7 +16,7 @@ from .data import TrainingData
 from .device import memory_format
 from .losses import lncc
 from .model import ModelBundle
-from .steps import displacement, generate_along
+from .steps import coarse_displacement, displacement, finer, generate_along
 from .study import LabelSchema
 from .warp import follow, identity_grid, jacobian_determinant, sample_at, warp
 
@@ -35,7 +35,9 @@ class Sample:
         style_labels: the class that the label map turns to as style is taken over; lies over the atlas.
         style_switch: the share beta of the style change above which it does, float32; ``NEVER`` where it does not.
         flow: (3, D, H, W) displacement atlas -> space scan in voxels, (D, H, W) order, pull-back: the whole of it.
-        jacobian: its determinant.
+        coarse_flow: (3, d, h, w), the same as R gives it, on a grid and in voxels ``scale`` times coarser.
+        scale: settings' ``registration_scale``.
+        jacobian: determinant of ``flow``.
         generated_image, generated_labels: x_new and y_new, made as the model's training makes them.
         figures: alpha, beta, LNCC and folding as JSON values, see :func:`brbs.inspector.inspect`.
     """
@@ -48,6 +50,8 @@ class Sample:
     style_labels: np.ndarray
     style_switch: np.ndarray
     flow: np.ndarray
+    coarse_flow: np.ndarray
+    scale: int
     jacobian: np.ndarray
     generated_image: np.ndarray
     generated_labels: np.ndarray
@@ -92,7 +96,8 @@ class SamplePath:
         registration = bundle.registration_net().to(device, memory_format=memory_format(device))
         image, scale = self._data.atlas_images, bundle.settings.registration_scale
         self._flow_u = displacement(registration, style, image, scale)
-        self._flow_l = displacement(registration, image, space, scale)
+        self._coarse_flow_l = coarse_displacement(registration, image, space, scale)
+        self._flow_l = finer(self._coarse_flow_l, scale, self._data.shape)
         self._triple = self._data.triple(0, (0, 1), identity_grid(self._data.shape, device))
 
     @torch.no_grad()
@@ -134,6 +139,8 @@ class SamplePath:
             style_labels=style_labels,
             style_switch=style_switch,
             flow=self._flow_l[0].cpu().numpy(),
+            coarse_flow=self._coarse_flow_l[0].cpu().numpy(),
+            scale=self.settings.registration_scale,
             jacobian=_array(jacobian),
             generated_image=_array(generated),
             generated_labels=_array(labels.to(torch.uint8)),

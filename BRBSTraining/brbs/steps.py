@@ -95,12 +95,20 @@ def coarser(volume: Tensor, scale: int) -> Tensor:
 
 def displacement(registration: Network, moving: Tensor, fixed: Tensor, scale: int) -> Tensor:
     """R's displacement field at full resolution, computed on volumes ``scale`` times coarser."""
-    flow = registration(coarser(moving, scale), coarser(fixed, scale)).float()
+    return finer(coarse_displacement(registration, moving, fixed, scale), scale, moving.shape[2:])
+
+
+def coarse_displacement(registration: Network, moving: Tensor, fixed: Tensor, scale: int) -> Tensor:
+    """R's displacement field in voxels of volumes ``scale`` times coarser, see :func:`coarser`."""
+    return registration(coarser(moving, scale), coarser(fixed, scale)).float()
+
+
+def finer(flow: Tensor, scale: int, shape: tuple[int, ...]) -> Tensor:
+    """A field of :func:`coarse_displacement` at full resolution: (N, 3, *shape) in voxels."""
     if scale == 1:
         return flow
-    covered = [size * scale for size in flow.shape[2:]]
-    flow = resize_flow(flow, covered)
-    return flow[:, :, : moving.shape[2], : moving.shape[3], : moving.shape[4]]
+    flow = resize_flow(flow, [size * scale for size in flow.shape[2:]])
+    return flow[:, :, : shape[0], : shape[1], : shape[2]]
 
 
 def segmentation_step(

@@ -22,7 +22,7 @@ from brbs.inspector_output import displacement_transform, physical_frame
 from brbs.inspector_sample import SamplePath
 from brbs.losses import lncc
 from brbs.model import ModelBundle
-from brbs.steps import displacement
+from brbs.steps import displacement, finer
 from brbs.volumes import read_label_schema
 from brbs.warp import jacobian_determinant, warp
 
@@ -146,6 +146,22 @@ def test_the_transform_points_from_fixed_to_moving_in_mm() -> None:
     start = frame.TransformIndexToPhysicalPoint((4, 3, 2))
     end = displacement_transform(flow, frame).TransformPoint(start)
     np.testing.assert_allclose(end, frame.TransformIndexToPhysicalPoint((2, 3, 3)), atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(8, 12, 10), (7, 11, 9)])
+def test_a_coarse_transform_is_the_engine_s_own_at_full_resolution(scale: int, shape: tuple[int, ...]) -> None:
+    """To a ten-thousandth of a voxel at every voxel, the grid's edges included."""
+    grid = WorkingGrid(shape[::-1], (1.0, 2.0, 3.0))
+    frame = grid.image(np.zeros(shape, np.uint8))
+    frame.SetDirection(OBLIQUE)
+    coarse = 3 * smooth_noise((1, 3, *(-(-size // scale) for size in shape)), 3)
+    flow = finer(coarse, scale, shape)[0].numpy()
+    transform = displacement_transform(coarse[0].numpy(), frame, scale)
+    for index in np.ndindex(*shape):
+        start = frame.TransformIndexToPhysicalPoint(index[::-1])
+        end = frame.TransformPhysicalPointToContinuousIndex(transform.TransformPoint(start))
+        np.testing.assert_allclose(np.subtract(end[::-1], index), flow[(slice(None), *index)], atol=1e-4)
 
 
 def test_an_affine_placement_stays_in_the_grid_frame() -> None:
