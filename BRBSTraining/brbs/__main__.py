@@ -128,6 +128,8 @@ def _add_warp(subparsers) -> None:
     command.add_argument("--atlas", required=True, help="name of an atlas of the model, or its file")
     command.add_argument("--style", required=True, help="scan whose style is taken")
     command.add_argument("--space", required=True, help="scan whose shape is taken")
+    about = "label map of that scan, to tell how well the atlas is brought over it"
+    command.add_argument("--space-labels", metavar="FILE", help=about)
     command.add_argument("--alpha", type=float, default=1.0, help="share of the deformation (default: 1)")
     command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
     command.add_argument("--output", required=True, metavar="DIR")

@@ -137,6 +137,7 @@ def warp(arguments: argparse.Namespace) -> None:
         alpha=arguments.alpha,
         beta=arguments.beta,
         device=arguments.device,
+        space_labels=Path(arguments.space_labels) if arguments.space_labels else None,
     )
     for path in inspect(inspection):
         log.info("wrote %s", path)

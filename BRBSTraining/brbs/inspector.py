@@ -6,16 +6,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-
 from .device import choose_device
 from .errors import InputError
 from .inspector_files import FILES
 from .inspector_output import physical_frame, write_sample
 from .inspector_sample import SamplePath
+from .inspector_scans import ScanPlacer, find_atlas
 from .model import ModelBundle
-from .volumes import bare_name, read_image
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Inspection:
         alpha: share of the deformation.
         beta: share of the style change.
         device: as for :func:`brbs.device.choose_device`.
+        space_labels: label map of the space scan to compare with; None: if that scan is an atlas of the model, its own.
     """
 
     model: Path
@@ -41,6 +39,7 @@ class Inspection:
     alpha: float = 1.0
     beta: float = 1.0
     device: str = "auto"
+    space_labels: Path | None = None
 
     def check(self) -> None:
         """Refuses what is wrong whatever the files hold.
@@ -51,9 +50,9 @@ class Inspection:
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not math.isfinite(value):
                 raise InputError(f"--{name} {value}: must be a finite number, usually 0 to 1")
-        for scan in (self.style, self.space):
-            if scan.resolve() in {(self.output / name).resolve() for name in FILES}:
-                raise InputError(f"{scan}: would be overwritten; choose another --output")
+        for file in filter(None, (self.style, self.space, self.space_labels)):
+            if file.resolve() in {(self.output / name).resolve() for name in FILES}:
+                raise InputError(f"{file}: would be overwritten; choose another --output")
 
 
 def inspect(inspection: Inspection) -> list[Path]:
@@ -69,14 +68,15 @@ def inspect(inspection: Inspection) -> list[Path]:
       deformation, on the grid that R computes it on; ``jacobian.nrrd`` is its determinant.
     - ``figures.json``: for the whole deformation and for the share in the sample, the fraction of folded voxels
       (determinant <= 0) overall and per structure (null: nothing left of it), and the LNCC of atlas and space scan
-      before and after the whole.
+      before and after the whole. Where a label map of the space scan is known, "dice" of the atlas's label map by
+      structure, likewise. "notes": sentences on what was done to scans, and on the networks.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: no model, no such atlas, no registration network; an unreadable scan; a number that is not finite;
-            an output file that cannot be written or is one of the scans.
+        InputError: no model, no such atlas, no registration network; an unreadable scan or label map; a number that is
+            not finite; an output file that cannot be written or is one of the scans.
     """
     inspection.check()
     bundle = ModelBundle.load(inspection.model)
@@ -85,30 +85,12 @@ def inspect(inspection: Inspection) -> list[Path]:
         raise InputError(f"{inspection.model}: has no registration network; {remedy}")
     index = find_atlas(bundle, inspection.atlas, inspection.model)
     device = choose_device(inspection.device)
-    (style, _), (space, placement) = (_placed(bundle, path) for path in (inspection.style, inspection.space))
-    sample = SamplePath(bundle, index, style, space, device).sample(inspection.alpha, inspection.beta)
+    placer = ScanPlacer(bundle)
+    style, space = placer.place(inspection.style), placer.place(inspection.space)
+    reference = placer.reference(space, inspection.space_labels)
+    path = SamplePath(bundle, index, style.image, space.image, device)
+    sample = path.sample(inspection.alpha, inspection.beta)
+    sample.figures |= path.overlap(reference) if reference is not None else {}
     sample.figures |= {"model": str(inspection.model), "atlas": bundle.provenance["atlases"][index]}
-    sample.figures |= {"style": str(inspection.style), "space": str(inspection.space)}
-    return write_sample(sample, bundle.schema, physical_frame(bundle.grid, placement), inspection.output)
-
-
-def find_atlas(bundle: ModelBundle, atlas: str | Path, model: str | Path = "model") -> int:
-    """Index of the atlas of that name, or of the name of that file.
-
-    Raises:
-        InputError: the model, called ``model`` in the message, has no such atlas; the message lists those it has.
-    """
-    names = bundle.provenance.get("atlases", [])
-    if not (names and len(bundle.atlas_images)):
-        raise InputError(f"{model}: holds no atlases, so nothing can be generated from it; train it with BRBS")
-    for name in (str(atlas), bare_name(atlas)):
-        if name in names:
-            return names.index(name)
-    raise InputError(f"{atlas}: is no atlas of {model}; there are: {', '.join(names)}")
-
-
-def _placed(bundle: ModelBundle, path: Path) -> tuple[np.ndarray, sitk.Transform]:
-    """A scan on the working grid, and its placement."""
-    image = read_image(path)
-    placement = bundle.grid.place(image, bundle.reference)
-    return bundle.grid.sample_image(image, placement), placement
+    sample.figures |= {"style": str(inspection.style), "space": str(inspection.space), "notes": placer.notes}
+    return write_sample(sample, bundle.schema, physical_frame(bundle.grid, space.placement), inspection.output)

@@ -15,6 +15,7 @@ from torch import Tensor
 from .data import TrainingData
 from .device import memory_format
 from .losses import lncc
+from .metrics import dice
 from .model import ModelBundle
 from .steps import coarse_displacement, displacement, finer, generate_along
 from .study import LabelSchema
@@ -116,15 +117,14 @@ class SamplePath:
         atlas_image, (style, space) = self._data.atlas_images, self._data.scans.split(1)
         generated, labels = self.at(alpha, beta)
         styled, _ = self.at(0.0, 1.0)
-        warped = warp(torch.cat([atlas_image, self._triple.atlas_onehot], dim=1), self._flow_l)
-        warped_labels = warped[:, 1:].argmax(1, keepdim=True)
+        warped, warped_labels = self._warped_atlas()
         style_labels, style_switch = self._style_switch()
         jacobian = jacobian_determinant(self._flow_l)
         share = jacobian_determinant(alpha * self._flow_l)
         figures = {
             "alpha": alpha,
             "beta": beta,
-            "lncc": {"before": float(lncc(atlas_image, space)), "after": float(lncc(warped[:, :1], space))},
+            "lncc": {"before": float(lncc(atlas_image, space)), "after": float(lncc(warped, space))},
             "folded_fraction": {
                 "whole": _folded(jacobian, warped_labels, self.schema),
                 "sample": _folded(share, labels, self.schema),
@@ -146,6 +146,26 @@ class SamplePath:
             generated_labels=_array(labels.to(torch.uint8)),
             figures=figures,
         )
+
+    @torch.no_grad()
+    def overlap(self, reference: np.ndarray) -> dict[str, Any]:
+        """Dice of the atlas's label map, as it is and wholly warped, with the space scan's: an entry for the figures.
+
+        Args:
+            reference: (D, H, W) class indices.
+        """
+        warped = _array(self._warped_atlas()[1])
+        classes = range(1, self.schema.class_count)
+        before, after = (
+            {self.schema.labels[index - 1].name: value for index, value in dice(labels, reference, classes).items()}
+            for labels in (self._atlas_labels, warped)
+        )
+        return {"dice": {"before": before, "after": after}}
+
+    def _warped_atlas(self) -> tuple[Tensor, Tensor]:
+        """The atlas wholly warped, as R's loss sees it: image and class indices, both (1, 1, D, H, W)."""
+        warped = warp(torch.cat([self._triple.atlas_image, self._triple.atlas_onehot], dim=1), self._flow_l)
+        return warped[:, :1], warped[:, 1:].argmax(1, keepdim=True)
 
     def _style_switch(self) -> tuple[np.ndarray, np.ndarray]:
         """Class and share of :attr:`Sample.style_labels` and :attr:`Sample.style_switch`."""
