@@ -18,8 +18,11 @@ from slicer.util import VTKObservationMixin
 
 from brbs.bundle_file import export_bundle, import_bundle
 from brbs.errors import InputError
+from brbs.scan_files import ALL
+from BRBSSegmentationLib.BatchPreparation import BatchPreparation
 from BRBSSegmentationLib.Measurements import measurementTable
 from BRBSSegmentationLib.ResultNode import confidenceOf
+from BRBSSegmentationLib.SegmentationBatch import SegmentationBatch
 from BRBSSegmentationLib.SegmentationPanel import SegmentationPanel
 from BRBSSegmentationLib.SegmentationRun import FAILED, SegmentationRun
 from BRBSSegmentationLib.SegmentationWorker import SegmentationWorker
@@ -27,7 +30,7 @@ from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.KnownModels import KnownModel, addedModel, knownModels
 from BRBSTrainingLib.UserSettings import UserSettings
 
-DEVICES = ["auto", "cpu"]
+FORMATS = [".seg.nrrd", ".nii.gz"]
 
 
 class BRBSSegmentation(ScriptedLoadableModule):
@@ -55,17 +58,23 @@ class BRBSSegmentationParameterNode:
 
     Attributes:
         model: folder of the chosen model; empty: the newest.
-        device: where to compute.
+        device: where to compute, as the engine names devices.
         inputVolume: the scan.
         outputSegmentation: takes the result; none: a new one.
         uncertainty: whether a volume of each voxel's uncertainty is wanted.
+        batchFolder: takes the results of many scans.
+        batchPattern: names of the scans that are taken of a folder.
+        batchFormat: of the results of many scans.
     """
 
     model: str = ""
-    device: Annotated[str, Choice(DEVICES)] = "auto"
+    device: str = "auto"
     inputVolume: slicer.vtkMRMLScalarVolumeNode
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     uncertainty: bool = False
+    batchFolder: str = ""
+    batchPattern: str = ALL
+    batchFormat: Annotated[str, Choice(FORMATS)] = FORMATS[0]
 
 
 class BRBSSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -179,9 +188,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         return SegmentationRun(self.worker, volumeNode, _folder(model), segmentationNode, device, uncertainty)
 
-    def segment(
-        self, volumeNode, model: KnownModel | str | Path, segmentationNode=None, device: str = "auto"
-    ):
+    def segment(self, volumeNode, model: KnownModel | str | Path, segmentationNode=None, device: str = "auto"):
         """Segments a volume and waits for it; the application stays alive meanwhile.
 
         Args:
@@ -204,6 +211,56 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         if run.state == FAILED:
             raise InputError(run.message)
         return run.node
+
+    def prepareBatch(
+        self,
+        inputs,
+        model: KnownModel | str | Path,
+        outputFolder: str | Path,
+        device: str = "auto",
+        suffix: str = FORMATS[0],
+        pattern: str = ALL,
+    ) -> BatchPreparation:
+        """As :meth:`segmentBatch`, but volumes are exported and the batch is started by calling its ``step``.
+
+        Raises:
+            InputError: as :meth:`segmentBatch`.
+        """
+        sources = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        return BatchPreparation(self.engine, sources, _folder(model), Path(outputFolder), device, suffix, pattern)
+
+    def segmentBatch(
+        self,
+        inputs,
+        model: KnownModel | str | Path,
+        outputFolder: str | Path,
+        device: str = "auto",
+        suffix: str = FORMATS[0],
+        pattern: str = ALL,
+    ) -> SegmentationBatch:
+        """Starts to segment many scans in the background; returns when volumes of the scene have been exported.
+
+        Results, and a table of volumes and confidences, go to a folder. What is finished there is not done again, as
+        long as neither scan nor model has changed; one bad scan does not stop the rest.
+
+        Args:
+            inputs: a folder, or a list of volume nodes, files and folders.
+            model: one of :meth:`models`, or a model's folder.
+            outputFolder: made where needed.
+            device: "auto", "cpu", "cuda:0", ...
+            suffix: of the results, ".seg.nrrd" (with names and colours) or ".nii.gz".
+            pattern: names of the scans that are taken of a folder, such as ``*_T1.nii.gz``.
+
+        Returns:
+            The job: its ``state``, ``progress`` and, after ``poll()``, its ``scans``; ``stop()`` ends it.
+
+        Raises:
+            InputError: a scan cannot be used, a batch is running in the folder, or the engine cannot be started.
+        """
+        preparation = self.prepareBatch(inputs, model, outputFolder, device, suffix, pattern)
+        while not preparation.step():
+            slicer.app.processEvents()
+        return preparation.batch
 
     def confidence(self, segmentationNode) -> dict[str, float]:
         """Agreement of the two networks, 0..1, by structure; empty where it is not known."""

@@ -93,7 +93,8 @@ class ModelSection:
 
     def _export(self) -> None:
         name = f"{self.model.name}.zip"
-        path = qt.QFileDialog.getSaveFileName(self._ui.modelSelector, _("Export the model"), name, "(*.zip)")
+        title = _("Export the model, with the images of its atlases, without names")
+        path = qt.QFileDialog.getSaveFileName(self._ui.modelSelector, title, name, "(*.zip)")
         if path:
             self._logic.exportModel(self.model, path)
             self._say(_("Exported to {path}.").format(path=path))

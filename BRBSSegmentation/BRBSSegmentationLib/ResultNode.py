@@ -19,6 +19,7 @@ from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransfo
 
 CONFIDENCE_ATTRIBUTE, VOLUMES_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BRBS.Volumes", "BRBS.Scan"
 STUDY_ATTRIBUTE = "BRBS.Study"
+SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
 
 
 def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequence[Label] = ()):

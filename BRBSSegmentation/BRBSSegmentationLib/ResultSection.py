@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import slicer
 from slicer.i18n import tr as _
 
 from BRBSTrainingLib.Annotation import editInSegmentEditor
-from BRBSTrainingLib.RowTable import BAD, GOOD, ODD, Row, RowTable
+from BRBSTrainingLib.RowTable import ODD, Row, RowTable
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
+from .Confidence import confidenceAdvice, confidenceMark
 from .Measurements import measurementTable
-from .ResultNode import SCAN_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf, volumesOf
-
-GOOD_FROM, ODD_FROM = 0.8, 0.6  # confidence from which the light is green, or yellow
+from .ResultNode import SCAN_ATTRIBUTE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf, volumesOf
 
 
 class ResultSection:
@@ -23,10 +24,12 @@ class ResultSection:
         trainingLogic: adds a corrected scan to its study.
         guard: runs a function and shows what is wrong with its input.
         say: tells the user something.
+        studyChanged: called when the study has a new atlas.
     """
 
-    def __init__(self, ui, trainingLogic, guard, say) -> None:
+    def __init__(self, ui, trainingLogic, guard, say, studyChanged) -> None:
         self._ui, self._logic, self._say, self._id = ui, trainingLogic, say, None
+        self._studyChanged = studyChanged
         self._table = RowTable(ui.resultTable, [_("Structure"), _("Confidence"), _("Volume (mL)")])
         actions = {
             ui.show3DButton: self._show3D,
@@ -74,17 +77,15 @@ class ResultSection:
         study = StudyFolder.open(self.node.GetAttribute(STUDY_ATTRIBUTE))
         with slicer.util.WaitCursor():
             note = self._logic.addAtlas(study, self._scan(), self.node)
+            if source := self._scan().GetAttribute(SOURCE_ATTRIBUTE):
+                study.removeUnlabeled([Path(source)])  # the atlas may be a copy of it
         text = _("{scan} is an atlas of the study {study} now; train again to learn from it.")
         self._say(" ".join([text.format(scan=self._scan().GetName(), study=study.name), note]).strip())
+        self._studyChanged()
 
 
 def _row(name: str, volume: float, confidence: float | None) -> Row:
     if confidence is None:
         return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("This model has no registration network."))
-    mark = GOOD if confidence >= GOOD_FROM else ODD if confidence >= ODD_FROM else BAD
-    advice = {
-        GOOD: _("Segmentation and registered atlases agree well."),
-        ODD: _("Segmentation and registered atlases differ; have a look."),
-        BAD: _("Segmentation and registered atlases contradict each other; do not use it unseen."),
-    }[mark]
-    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, advice)
+    mark = confidenceMark(confidence)
+    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, confidenceAdvice(mark))

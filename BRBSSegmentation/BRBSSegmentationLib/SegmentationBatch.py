@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brbs.errors import InputError
+from brbs.model_description import read_description
 from brbs.scan_files import listed_scans
+from brbs.study import LabelSchema
 from BRBSTrainingLib.BackgroundJob import BackgroundJob
+
+from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult
 
 BATCH_FOLDER = "BRBS batch"  # in the folder of the results
 LIST_FILE, EXPORTS = "scans.txt", "scans"
@@ -61,6 +65,11 @@ class SegmentationBatch(BackgroundJob):
         self.scans = {scan: BatchScan(scan) for scan in listed}
 
     @property
+    def model(self) -> Path:
+        """Folder of the model."""
+        return Path(self.description["model"])
+
+    @property
     def table(self) -> Path:
         """The CSV file of volumes and confidences."""
         return self.output / TABLE_FILE
@@ -84,3 +93,24 @@ class SegmentationBatch(BackgroundJob):
         for scan in self.scans.values():
             if scan.state == "running":
                 self.scans[scan.scan] = BatchScan(scan.scan)
+
+
+def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
+    """Puts a finished scan's result into the scene.
+
+    Args:
+        scan: of the batch.
+        volumeNode: it, loaded.
+        batch: names and colours come from its model where the label map's file has none.
+
+    Returns:
+        The vtkMRMLSegmentationNode.
+
+    Raises:
+        InputError: the label map is gone or cannot be read.
+    """
+    labels = LabelSchema.from_json(read_description(batch.model)["labels"]).labels
+    node = showResult(scan.labels, volumeNode, labels=labels)
+    noteFindings(node, scan.volumes, scan.confidence or None)
+    node.SetNodeReferenceID(SCAN_ATTRIBUTE, volumeNode.GetID())
+    return node

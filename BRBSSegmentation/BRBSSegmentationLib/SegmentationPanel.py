@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import qt
 import slicer
@@ -10,19 +11,25 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from BRBSTraining import BRBSTrainingLogic
+from BRBSTrainingLib.Annotation import scanNode
+from BRBSTrainingLib.DeviceSelector import DeviceSelector
+from BRBSTrainingLib.EngineReport import EngineReport
 from BRBSTrainingLib.FormConnection import FormConnection
-from BRBSTrainingLib.KnownModels import KnownModel
+from BRBSTrainingLib.KnownModels import KnownModel, studyOf
 
+from .BatchSection import BatchSection
 from .ModelSection import ModelSection
-from .ResultNode import STUDY_ATTRIBUTE
+from .RankingSection import RankingSection
+from .ResultNode import SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE
 from .ResultSection import ResultSection
+from .SegmentationBatch import BatchScan, SegmentationBatch, loadResult
 from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun
 
-TICK_MILLISECONDS = 50
+TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 50  # pauses, in which the application has its turn
 
 
 class SegmentationPanel:
-    """Puts the sections together and follows a run.
+    """Puts the sections together and follows what runs.
 
     Args:
         ui: the form's widgets by name.
@@ -34,32 +41,49 @@ class SegmentationPanel:
         self._form = FormConnection(ui)
         self._run: SegmentationRun | None = None
         self._runModel: KnownModel | None = None
+        self._report = EngineReport(logic.engine)
+        self._asked = False
+        self._devices = DeviceSelector(ui.deviceSelector)
+        self._ranking = RankingSection(ui, logic, self.guard, lambda: self._devices.device, self._openRanked)
+        self._batch = BatchSection(
+            ui, logic, self.guard, lambda: self._models.model, lambda: self._devices.device, self._openResult
+        )
         self._models = ModelSection(ui, logic, self.guard, self.say, self._modelChosen)
-        self._result = ResultSection(ui, BRBSTrainingLogic(), self.guard, self.say)
+        self._result = ResultSection(ui, BRBSTrainingLogic(), self.guard, self.say, self._ranking.update)
         ui.applyButton.connect("clicked(bool)", lambda checked: self.guard(self._apply))
         ui.cancelButton.connect("clicked(bool)", lambda checked: self.guard(self._cancel))
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._updateButtons())
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MILLISECONDS)
         self._timer.connect("timeout()", self.tick)
+        self._timer.start()
         self.say("")
         self._models.update()
+        self._batch.update()
         self._result.show(None)
 
     def close(self) -> None:
-        """Stops watching."""
+        """Stops watching; a batch goes on."""
         self._timer.stop()
         self.setParameters(None)
+        self._ranking.close()
+        self._report.close()
 
     def enter(self) -> None:
         """The module is shown: there may be new models, or the result may have been edited."""
+        if not self._asked:
+            self._asked = True
+            self._report.ask(timed=False)
         self._models.update()
         self._result.update()
+        self._ranking.update()
 
     def setParameters(self, parameters) -> None:
         """Follows a parameter node; None: none."""
         if not self._form.follow(parameters):
             return
+        self._devices.setParameters(parameters)
+        self._batch.setParameters(parameters)
         if parameters is not None:
             self._models.choose(parameters.model)
         self._updateButtons()
@@ -79,18 +103,32 @@ class SegmentationPanel:
         self._updateButtons()
 
     def tick(self) -> None:
-        """Takes in what the worker has done."""
-        changed = self._run.poll()
-        self._ui.stateLabel.text = self._stateText()
-        if changed and self._run.node is not None:
-            self._showResult()
-        if not self._run.active:
-            self._timer.stop()
-            self._updateButtons()
+        """Takes in what the engine has done."""
+        if self._report.poll():
+            self._takeReport()
+        if self._run is not None:
+            self._follow(self._run)
+        self.guard(self._batch.tick)
+        self._ranking.tick()
+        hurried = self._batch.busy or (self._run is not None and self._run.active)
+        self._timer.setInterval(HURRIED_MILLISECONDS if hurried else TICK_MILLISECONDS)
+
+    def _follow(self, run: SegmentationRun) -> None:
+        if run.active:
+            changed = run.poll()
+            self._ui.stateLabel.text = self._stateText()
+            if changed and run.node is not None:
+                self._showResult()
+
+    def _takeReport(self) -> None:
+        self._devices.show(self._report.content.get("devices", []))
+        if self._report.problem:
+            self.say(" ".join([self._report.problem, _("BRBS Training helps with that.")]))
 
     def _modelChosen(self) -> None:
         if self._form.parameters is not None and self._models.model is not None:
             self._form.parameters.model = str(self._models.model.folder)
+        self._ranking.choose(self._models.model)
         self._updateButtons()
 
     def _updateButtons(self) -> None:
@@ -98,6 +136,7 @@ class SegmentationPanel:
         self._ui.applyButton.enabled = blocker is None
         self._ui.applyButton.toolTip = blocker or _("Segment the scan.")
         self._ui.cancelButton.enabled = self._run is not None and self._run.active
+        self._batch.updateButtons()
 
     def _blocker(self) -> str | None:
         if self._models.model is None:
@@ -114,15 +153,15 @@ class SegmentationPanel:
             self._ui.inputSelector.currentNode(),
             self._models.model,
             self._form.parameters.outputSegmentation,
-            self._form.parameters.device,
+            self._devices.device,
             self._form.parameters.uncertainty,
         )
         self._runModel = self._models.model
-        self._timer.start()
+        self._timer.setInterval(HURRIED_MILLISECONDS)
 
     def _cancel(self) -> None:
         self._run.cancel()
-        self.tick()
+        self._ui.stateLabel.text = self._stateText()
 
     def _stateText(self) -> str:
         text = {
@@ -134,9 +173,26 @@ class SegmentationPanel:
         return " ".join(filter(None, [text, self._run.message, "" if self._run.state == FAILED else seconds]))
 
     def _showResult(self) -> None:
-        """The overlay is seen at once; the output selector names the new node, so that Apply renews it."""
-        node = self._run.node
-        if node.GetAttribute(STUDY_ATTRIBUTE) is None and self._runModel.study is not None:
-            node.SetAttribute(STUDY_ATTRIBUTE, str(self._runModel.study))
+        self._show(self._run.node, self._ui.inputSelector.currentNode(), self._runModel.study)
+
+    def _show(self, node, volumeNode, study: Path | None) -> None:
+        """The overlay is seen at once."""
+        if node.GetAttribute(STUDY_ATTRIBUTE) is None and study is not None:
+            node.SetAttribute(STUDY_ATTRIBUTE, str(study))
         self._result.show(node)
-        slicer.util.setSliceViewerLayers(background=self._ui.inputSelector.currentNode())
+        slicer.util.setSliceViewerLayers(background=volumeNode)
+
+    def _openResult(self, volumeNode, scan: BatchScan, batch: SegmentationBatch) -> None:
+        """Shows what a batch has found in a scan."""
+        volumeNode = volumeNode or scanNode(scan.scan)
+        node = loadResult(scan, volumeNode, batch)
+        self._ui.inputSelector.setCurrentNode(volumeNode)
+        self._show(node, volumeNode, studyOf(batch.model))
+
+    def _openRanked(self, scan: Path) -> None:
+        """Loads a scan of the study and segments it, so that it only has to be corrected."""
+        volumeNode = scanNode(scan)
+        volumeNode.SetAttribute(SOURCE_ATTRIBUTE, str(scan))
+        self._ui.inputSelector.setCurrentNode(volumeNode)
+        self._form.parameters.outputSegmentation = None
+        self._apply()

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from BRBSTrainingLib.OwnVolumes import UNCERTAINTY
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
 from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult
@@ -112,6 +113,7 @@ class SegmentationRun:
             return
         self.uncertaintyNode = slicer.util.loadVolume(str(self._uncertainty))
         self.uncertaintyNode.SetName(_("{name} uncertainty").format(name=self.node.GetName()))
+        self.uncertaintyNode.SetAttribute(UNCERTAINTY, "1")
         self.uncertaintyNode.SetAndObserveStorageNodeID(None)  # the file is only on its way
 
     def _end(self, state: str, message: str) -> None:

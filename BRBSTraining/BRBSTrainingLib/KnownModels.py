@@ -43,7 +43,12 @@ class KnownModel:
     @property
     def study(self) -> Path | None:
         """Folder of the study that it was trained in; None for one from elsewhere."""
-        return self.folder.parent.parent if self.folder.parent.name == MODELS else None
+        return studyOf(self.folder)
+
+
+def studyOf(model: Path) -> Path | None:
+    """Folder of the study that a model's folder lies in; None for one from elsewhere."""
+    return model.parent.parent if model.parent.name == MODELS else None
 
 
 def knownModels(settings: UserSettings) -> list[KnownModel]:

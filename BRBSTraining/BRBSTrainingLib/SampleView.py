@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 
-ATTRIBUTE = "BRBS.Sample"  # by which the two nodes are found again
+from .OwnVolumes import SAMPLE
+
 NAME = "BRBS sample"
 
 
@@ -40,7 +41,7 @@ def showSample(trainingFolder: str | Path, event: Mapping[str, Any]) -> None:
 
 def _found(className: str):
     nodes = slicer.util.getNodesByClass(className)
-    return next((node for node in nodes if node.GetAttribute(ATTRIBUTE)), None)
+    return next((node for node in nodes if node.GetAttribute(SAMPLE)), None)
 
 
 def _loaded(className: str, name: str, path: Path):
@@ -56,7 +57,7 @@ def _loaded(className: str, name: str, path: Path):
 
 def _newNode(className: str, name: str):
     node = slicer.mrmlScene.AddNewNodeByClass(className, name)
-    node.SetAttribute(ATTRIBUTE, "1")
+    node.SetAttribute(SAMPLE, "1")
     node.AddDefaultStorageNode()
     node.CreateDefaultDisplayNodes()
     for own in (node, node.GetStorageNode(), node.GetDisplayNode()):

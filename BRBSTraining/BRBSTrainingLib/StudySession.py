@@ -20,6 +20,7 @@ from brbs.volumes import image_suffix, is_dicom_folder
 from .Annotation import annotations, beginAnnotation, endAnnotation, isDrawn
 from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
+from .OwnVolumes import isOwnVolume
 from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .StudyChecker import StudyChecker
@@ -180,7 +181,8 @@ class StudySession:
         """Volumes of the scene that are not in the study and are no label map or the like."""
         known = {Path(atlas.image) for atlas in self.study.study.atlases} | set(self.study.study.unlabeled)
         nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        return [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not _isIn(node, known)]
+        scans = [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isOwnVolume(node)]
+        return [node for node in scans if not _isIn(node, known)]
 
     def annotate(self, scan: Path) -> None:
         """Opens an unlabeled scan in the Segment Editor.

@@ -168,10 +168,51 @@ class SegmentationTour:
         ui.applyButton.click()
         wait(lambda: ui.applyButton.enabled)
         self._save("5 failed")
+        self._batch(ui)
+        self._rank(ui)
 
     def close(self) -> None:
         """Ends the worker."""
         self._widget.cleanup()
+
+    def _batch(self, ui) -> None:
+        from panel_user import wait
+        from training_nodes import addSubject
+
+        for section in (ui.modelSection, ui.applySection, ui.resultSection):
+            section.collapsed = True
+        ui.batchSection.collapsed = False
+        self._save("6 many scans, none yet")
+        for seed in range(1, 7):
+            addSubject(seed)[0].SetName(f"Patient {seed}")
+        ui.addBatchVolumesButton.click()
+        ui.batchOutputEdit.currentPath = str(self._folder / "Results")
+        ui.startBatchButton.click()
+        wait(lambda: "scan 4 of" in ui.batchStateLabel.text)
+        self._save("7 many scans, running")
+        wait(lambda: "The table is" in ui.batchStateLabel.text)
+        self._save("8 many scans, finished")
+        ui.batchSection.collapsed = True
+
+    def _rank(self, ui) -> None:
+        from panel_user import wait
+        from tiny_model import tiny_bundle
+        from tiny_study import write_study
+
+        from BRBSTraining import BRBSTrainingLogic
+
+        files = write_study(self._folder / "ranked", unlabeled=5)
+        study = BRBSTrainingLogic().createStudy(self._folder / "Livers")
+        study.addAtlas(files / "images/atlas 0.nii.gz", files / "labels/atlas 0.seg.nrrd")
+        study.addUnlabeled(sorted((files / "unlabeled").iterdir()))
+        tiny_bundle().save(study.folder / "models/001")
+        self._widget.enter()
+        ui.modelSelector.setCurrentText("Livers 001")
+        ui.rankSection.collapsed = False
+        self._save("9 not ranked")
+        ui.rankButton.click()
+        wait(lambda: "Annotate the first" in ui.rankLabel.text)
+        self._save("10 ranked")
 
     def _constant(self):
         import numpy as np

@@ -44,7 +44,6 @@ def segment(widget, seed: int = 0):
     """Segments a subject by clicking; returns its volume node and the result."""
     volumeNode = addSubject(seed)[0]
     widget.ui.inputSelector.setCurrentNode(volumeNode)
-    widget.ui.deviceSelector.setCurrentText("cpu")
     click(widget.ui.applyButton)
     wait(lambda: "Done" in widget.ui.stateLabel.text or widget.ui.noticeLabel.text)
     return volumeNode, widget.panel._run.node

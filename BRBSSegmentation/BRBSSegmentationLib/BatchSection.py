@@ -1,0 +1,241 @@
+"""The panel's queue of many scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from brbs.errors import InputError
+from brbs.scan_files import ALL, folder_scans, is_folder_of_scans
+from BRBSTrainingLib.FileDrop import FileDrop
+from BRBSTrainingLib.OwnVolumes import isOwnVolume
+from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, Row, RowTable
+
+from .BatchPreparation import BatchPreparation
+from .Confidence import confidenceAdvice, confidenceMark, weakest
+from .SegmentationBatch import WAITING, BatchScan, SegmentationBatch
+
+
+class BatchSection:
+    """Lets the user gather scans, has them segmented into a folder, and shows how far each one is.
+
+    Args:
+        ui: the panel's widgets.
+        logic: the module's logic.
+        guard: runs a function and shows what is wrong with its input.
+        model: gives the chosen model; None: none.
+        device: gives the chosen device.
+        open: shows a scan's result in the scene; called with the volume node (None: to be loaded), and the scan.
+    """
+
+    def __init__(self, ui, logic, guard, model: Callable, device: Callable[[], str], open: Callable) -> None:
+        self._ui, self._logic, self._model, self._device, self._open = ui, logic, model, device, open
+        self._queue: dict[str | Path, str] = {}  # node IDs and files, with their names
+        self._files: dict[str, Path] = {}
+        self._preparation: BatchPreparation | None = None
+        self._batch: SegmentationBatch | None = None
+        self._parameters = None
+        self._table = RowTable(ui.batchTable, [_("Scan"), _("State"), _("Weakest structure")])
+        self._drop = FileDrop(ui.batchTable, lambda paths: guard(lambda: self._addPaths(paths)))
+        actions = {
+            ui.addBatchVolumesButton: self._addVolumes,
+            ui.addBatchFolderButton: self._chooseFolder,
+            ui.removeBatchButton: self._remove,
+            ui.startBatchButton: self._start,
+            ui.stopBatchButton: self._stop,
+            ui.openBatchResultButton: self._show,
+        }
+        for button, action in actions.items():
+            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        ui.batchTable.connect("itemSelectionChanged()", self.updateButtons)
+        ui.batchOutputEdit.connect("currentPathChanged(QString)", lambda path: guard(self._outputChosen))
+
+    @property
+    def busy(self) -> bool:
+        """Whether scans are being segmented."""
+        return self._preparation is not None or (self._batch is not None and self._batch.active)
+
+    def setParameters(self, parameters) -> None:
+        """Follows another parameter node; None: none. A scene without a folder for results keeps the one shown."""
+        self._parameters = parameters
+        if parameters is None:
+            return
+        if parameters.batchFolder:
+            self._ui.batchOutputEdit.currentPath = parameters.batchFolder
+        else:
+            parameters.batchFolder = self._ui.batchOutputEdit.currentPath
+
+    def tick(self) -> None:
+        """Takes in what has been done.
+
+        Raises:
+            InputError: the batch could not be started.
+        """
+        if self._preparation is not None:
+            self._prepare()
+        elif self._batch is not None and self._batch.poll():
+            self.update()
+
+    def update(self) -> None:
+        """Shows the queue as it is now."""
+        self._table.show([self._row(key, name) for key, name in self._queue.items()])
+        done = self._batch.progress if self._batch is not None else 0
+        self._ui.batchProgressBar.setValue(round(1000 * done))
+        self._ui.batchProgressBar.visible = self._batch is not None
+        self._ui.batchStateLabel.text = self._stateText()
+        self.updateButtons()
+
+    def updateButtons(self) -> None:
+        """Enables what can be done now."""
+        selected, blocker = self._table.selected(), self._blocker()
+        self._ui.startBatchButton.enabled = blocker is None
+        self._ui.startBatchButton.toolTip = blocker or _("Segment all scans of the list in the background.")
+        self._ui.stopBatchButton.enabled = self.busy
+        for button in (self._ui.addBatchVolumesButton, self._ui.addBatchFolderButton):
+            button.enabled = not self.busy
+        self._ui.removeBatchButton.enabled = bool(selected) and not self.busy
+        chosen = self._scan(selected[0]) if len(selected) == 1 else None
+        self._ui.openBatchResultButton.enabled = chosen is not None and _isDone(chosen)
+
+    def _blocker(self) -> str | None:
+        if self._model() is None:
+            return _("Choose a model first.")
+        if not self._queue:
+            return _("Add scans to the list first.")
+        if not self._ui.batchOutputEdit.currentPath:
+            return _("Choose a folder for the results first.")
+        return _("Scans are being segmented.") if self.busy else None
+
+    # ---- the queue
+
+    def _addVolumes(self) -> None:
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        scans = [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isOwnVolume(node)]
+        if not scans:
+            raise InputError(_("The scene holds no volumes."))
+        self._add({node.GetID(): node.GetName() for node in scans})
+
+    def _chooseFolder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(self._ui.batchTable, _("Folder of scans"))
+        if folder:
+            self._addPaths([Path(folder)])
+
+    def _addPaths(self, paths: list[Path]) -> None:
+        pattern = self._ui.batchPatternEdit.text.strip() or ALL
+        for path in paths:
+            found = folder_scans(path, pattern) if is_folder_of_scans(path) else [path]
+            self._add({scan.absolute(): scan.name for scan in found})
+
+    def _add(self, entries: dict) -> None:
+        if self._batch is not None and all(_isDone(scan) for scan in self._batch.scans.values()):
+            self._forget()  # a new list begins
+        self._queue |= entries
+        self.update()
+
+    def _remove(self) -> None:
+        for key in self._table.selected():
+            del self._queue[key]
+        self.update()
+
+    def _forget(self) -> None:
+        self._queue, self._files, self._batch = {}, {}, None
+
+    # ---- the batch
+
+    def _outputChosen(self) -> None:
+        """A batch that was begun in the folder is taken up again, unless the user has begun a new list."""
+        path = self._ui.batchOutputEdit.currentPath
+        if self._parameters is not None:
+            self._parameters.batchFolder = path
+        if path and not self._queue:
+            batch = SegmentationBatch(Path(path))
+            if batch.readable and batch.scans:
+                self._batch, self._queue = batch, {scan: scan.name for scan in batch.scans}
+                batch.poll()
+        self.update()
+
+    def _start(self) -> None:
+        inputs = [self._node(key) for key in self._queue if isinstance(key, Path) or self._node(key) is not None]
+        self._batch = None
+        self._preparation = self._logic.prepareBatch(
+            inputs,
+            self._model(),
+            self._ui.batchOutputEdit.currentPath,
+            device=self._device(),
+            suffix=self._parameters.batchFormat,
+        )
+        self._files = self._preparation.files
+        self.update()
+
+    def _node(self, key):
+        return key if isinstance(key, Path) else slicer.mrmlScene.GetNodeByID(key)
+
+    def _prepare(self) -> None:
+        try:
+            if self._preparation.step():
+                self._batch, self._preparation = self._preparation.batch, None
+        except InputError:
+            self._preparation.cancel()
+            self._preparation = None
+            raise
+        finally:
+            self.update()
+
+    def _stop(self) -> None:
+        if self._preparation is not None:
+            self._preparation.cancel()
+            self._preparation = None
+        else:
+            self._batch.stop()
+        self.update()
+
+    def _show(self) -> None:
+        key = self._table.selected()[0]
+        self._open(None if isinstance(key, Path) else self._node(key), self._scan(key), self._batch)
+
+    # ---- texts
+
+    def _scan(self, key) -> BatchScan | None:
+        path = key if isinstance(key, Path) else self._files.get(key)
+        return self._batch.scans.get(path) if self._batch is not None and path is not None else None
+
+    def _row(self, key, name: str) -> Row:
+        scan = self._scan(key) or BatchScan(Path())
+        text = {
+            WAITING: _("waiting"),
+            "running": _("segmenting…"),
+            "finished": _("done"),
+            "skipped": _("done before"),
+            "failed": _("failed"),
+        }[scan.state]
+        where = str(key) if isinstance(key, Path) else name
+        if not scan.confidence:
+            mark = BAD if scan.state == "failed" else GOOD if _isDone(scan) else BUSY
+            return Row(key, (name, text, ""), mark, "\n".join(filter(None, [scan.message, where])))
+        structure, value = weakest(scan.confidence)
+        mark = confidenceMark(value)
+        toolTip = "\n".join(filter(None, [scan.message, confidenceAdvice(mark), where]))
+        return Row(key, (name, text, f"{value:.2f} {structure}"), mark, toolTip)
+
+    def _stateText(self) -> str:
+        if self._preparation is not None:
+            return _("Writing volumes of the scene, {count} left…").format(count=self._preparation.remaining)
+        if self._batch is None:
+            count = len(self._queue)
+            return _("{count} scans in the list.").format(count=count) if count else ""
+        state, message = self._batch.state, self._batch.message
+        return {
+            "queued": _("Starting…"),
+            "running": _("At work: {message}."),
+            "stopping": _("Stopping…"),
+            "failed": _("The batch has failed: {message} What is done stays; start again to go on."),
+            "finished": _("{message}. The table is {table}."),
+        }[state].format(message=message, table=self._batch.table)
+
+
+def _isDone(scan: BatchScan) -> bool:
+    return scan.state in ("finished", "skipped")

@@ -1,0 +1,30 @@
+"""What a confidence means to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slicer.i18n import tr as _
+
+from BRBSTrainingLib.RowTable import BAD, GOOD, ODD
+
+GOOD_FROM, ODD_FROM = 0.8, 0.6  # confidence from which the light is green, or yellow
+
+
+def confidenceMark(confidence: float) -> str:
+    """The traffic light of a confidence (0..1)."""
+    return GOOD if confidence >= GOOD_FROM else ODD if confidence >= ODD_FROM else BAD
+
+
+def confidenceAdvice(mark: str) -> str:
+    """What to do at that light."""
+    return {
+        GOOD: _("Segmentation and registered atlases agree well."),
+        ODD: _("Segmentation and registered atlases differ; have a look."),
+        BAD: _("Segmentation and registered atlases contradict each other; do not use it unseen."),
+    }[mark]
+
+
+def weakest(confidence: Mapping[str, float]) -> tuple[str, float]:
+    """The structure with the least confidence, and that confidence."""
+    return min(confidence.items(), key=lambda item: item[1])

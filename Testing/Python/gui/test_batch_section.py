@@ -1,0 +1,185 @@
+"""Many scans, and which to annotate next, through the panel's widgets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+import slicer
+from panel_user import click, wait
+from standin.scripted_module import openModule
+from tiny_model import tiny_bundle
+from tiny_study import on_grid, subject, write_study
+from training_nodes import addSubject
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model that was trained in a study with two unlabeled scans."""
+    import BRBSTraining
+
+    study = BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Nieren")
+    files = write_study(tmp_path / "files", unlabeled=2)
+    study.addAtlas(files / "images/atlas 0.nii.gz", files / "labels/atlas 0.seg.nrrd")
+    study.addUnlabeled(sorted((files / "unlabeled").iterdir()))
+    tiny_bundle().save(study.folder / "models/001")
+    return study.folder / "models/001"
+
+
+@pytest.fixture
+def widget(application, model):
+    import BRBSSegmentation
+
+    made = openModule(BRBSSegmentation.BRBSSegmentationWidget)
+    yield made
+    made.cleanup()
+
+
+@pytest.fixture
+def ui(widget):
+    return widget.ui
+
+
+def rows(table) -> list[list[str]]:
+    return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
+
+
+def begin(ui, output: Path) -> None:
+    click(ui.addBatchVolumesButton)
+    ui.batchOutputEdit.currentPath = str(output)
+    click(ui.startBatchButton)
+
+
+def ended(ui) -> bool:
+    return "The table is" in ui.batchStateLabel.text
+
+
+def test_start_tells_what_is_missing(ui, tmp_path: Path) -> None:
+    assert "scans" in ui.startBatchButton.toolTip and not ui.startBatchButton.enabled
+    addSubject(0)
+    click(ui.addBatchVolumesButton)
+    assert "folder" in ui.startBatchButton.toolTip
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    assert ui.startBatchButton.enabled
+    click(ui.removeModelButton)
+    assert "model" in ui.startBatchButton.toolTip
+
+
+def test_all_volumes_are_segmented_and_shown(widget, ui, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        addSubject(seed)
+    begin(ui, tmp_path / "out")
+    assert not ui.removeBatchButton.enabled and not ui.addBatchFolderButton.enabled
+    wait(lambda: ended(ui))
+    assert [row[:2] for row in rows(ui.batchTable)] == [["Scan 1", "done"], ["Scan 2", "done"]]
+    assert all(row[2].endswith(("Hülle", "Kern")) for row in rows(ui.batchTable))
+    assert "2 finished of 2 scans" in ui.batchStateLabel.text
+    ui.batchTable.selectRow(1)
+    click(ui.openBatchResultButton)
+    assert [row[0] for row in rows(ui.resultTable)] == ["Hülle", "Kern"]
+    assert ui.inputSelector.currentNode().GetName() == "Scan 2"
+    assert ui.addToStudyButton.enabled
+
+
+def test_folder_is_filtered_and_a_bad_scan_is_marked(widget, ui, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("a_T1", "a_T2", "b_T1"):
+        sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / f"scans/{name}.nrrd"))
+    (tmp_path / "scans/b_T1.nrrd").write_bytes(b"NRRD0004\n")
+    ui.batchPatternEdit.setText("*_T1*")
+    widget.panel.guard(lambda: widget.panel._batch._addPaths([tmp_path / "scans"]))  # as a drop on the table does
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    ui.batchFormatSelector.setCurrentText(".nii.gz")
+    click(ui.startBatchButton)
+    wait(lambda: ended(ui))
+    assert [row[:2] for row in rows(ui.batchTable)] == [["a_T1.nrrd", "done"], ["b_T1.nrrd", "failed"]]
+    assert "b_T1.nrrd" in ui.batchTable.item(1, 1).toolTip()
+    assert (tmp_path / "out/a_T1.nii.gz").is_file()
+    ui.batchTable.selectRow(1)
+    assert not ui.openBatchResultButton.enabled
+
+
+def test_stop_and_start_again(ui, tmp_path: Path) -> None:
+    for seed in range(3):
+        addSubject(seed)
+    begin(ui, tmp_path / "out")
+    click(ui.stopBatchButton)
+    wait(lambda: ui.startBatchButton.enabled)
+    assert not ui.stopBatchButton.enabled
+    click(ui.startBatchButton)
+    wait(lambda: ended(ui))
+    assert {row[1] for row in rows(ui.batchTable)} <= {"done", "done before"}
+
+
+def test_batch_is_found_again_by_its_folder(widget, ui, tmp_path: Path) -> None:
+    import BRBSSegmentation
+
+    addSubject(1)
+    begin(ui, tmp_path / "out")
+    wait(lambda: ended(ui))
+    later = openModule(BRBSSegmentation.BRBSSegmentationWidget)
+    try:
+        later.ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+        assert [row[:2] for row in rows(later.ui.batchTable)] == [["Scan 1.nrrd", "done"]]
+    finally:
+        later.cleanup()
+
+
+def test_deleted_volumes_and_closed_scenes_do_no_harm(ui, tmp_path: Path) -> None:
+    first, _ = addSubject(1)
+    addSubject(2)
+    click(ui.addBatchVolumesButton)
+    slicer.mrmlScene.RemoveNode(first)
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    click(ui.startBatchButton)
+    wait(lambda: ended(ui))
+    assert (tmp_path / "out/Scan 2.seg.nrrd").is_file()
+    slicer.mrmlScene.Clear(0)
+    click(ui.startBatchButton)
+    assert "no scans to be segmented" in ui.noticeLabel.text
+
+
+def test_scans_are_ranked_and_the_first_is_annotated(widget, ui, model: Path) -> None:
+    import BRBSTraining
+
+    assert "Not ranked" in ui.rankLabel.text
+    click(ui.rankButton)
+    assert ui.rankButton.text == "Stop"
+    wait(lambda: ui.rankButton.text == "Rank scans")
+    assert "Annotate the first ones next" in ui.rankLabel.text, ui.rankLabel.text
+    ranked = rows(ui.rankTable)
+    assert sorted(row[0] for row in ranked) == ["scan 100.nii.gz", "scan 101.nii.gz"]
+    assert float(ranked[0][1]) <= float(ranked[1][1])
+    ui.rankTable.selectRow(0)
+    click(ui.openRankedButton)
+    wait(lambda: "Done" in ui.stateLabel.text)
+    click(ui.addToStudyButton)
+    study = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study
+    assert len(study.atlases) == 2 and len(study.unlabeled) == 1
+    assert [row[0] for row in rows(ui.rankTable)] == [ranked[1][0]]
+
+
+def test_ranking_of_another_model_is_not_shown(widget, ui, model: Path) -> None:
+    content = {"format": 1, "model": "other", "waiting": 0, "scans": []}
+    (model.parent.parent / "ranking.json").write_text(json.dumps(content), encoding="utf-8")
+    widget.enter()
+    click(ui.rankButton)
+    click(ui.rankButton)  # stops
+    assert "Not ranked" in ui.rankLabel.text or "not been looked at" in ui.rankLabel.text
+
+
+def test_model_from_elsewhere_ranks_nothing(widget, ui, tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "fremd")
+    widget.logic.addModel(tmp_path / "fremd")
+    widget.enter()
+    ui.modelSelector.setCurrentText("fremd")
+    assert "not trained in a study" in ui.rankLabel.text and not ui.rankButton.enabled
+
+
+def test_devices_are_those_of_the_engine(widget, ui) -> None:
+    wait(lambda: ui.deviceSelector.count == 2)
+    assert ui.deviceSelector.itemText(0) == "automatic" and ui.deviceSelector.itemText(1).startswith("cpu: ")
+    ui.deviceSelector.setCurrentIndex(1)
+    assert widget.logic.getParameterNode().device == "cpu"

@@ -1,0 +1,153 @@
+"""Many scans through a real child process: files, table, states, what goes on after an interruption."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+from scene_nodes import addLinearTransform
+from tiny_model import tiny_bundle
+from tiny_study import SCHEMA, on_grid, subject
+from training_nodes import addSubject, loadSubject
+
+from brbs.errors import InputError
+from brbs.job import JobReader
+from brbs.volumes import read_label_schema
+
+
+@pytest.fixture
+def logic(application):
+    import BRBSSegmentation
+
+    made = BRBSSegmentation.BRBSSegmentationLogic()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tiny_bundle().save(tmp_path / "Modell für alle")
+    return tmp_path / "Modell für alle"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "Ergebnisse Köln"
+
+
+def finish(batch, seconds: float = 120.0):
+    end = time.monotonic() + seconds
+    while batch.active:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    while batch.poll():
+        pass
+    return batch
+
+
+def states(batch) -> dict[str, str]:
+    return {scan.scan.name: scan.state for scan in batch.scans.values()}
+
+
+def test_volumes_and_files_become_files_and_a_table(logic, model: Path, output: Path, tmp_path: Path) -> None:
+    moved, broken = addSubject(1)[0], tmp_path / "kaputt.nii.gz"
+    moved.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    sitk.WriteImage(on_grid(subject(2)[0]), str(broken))
+    broken.write_bytes(broken.read_bytes()[:300])
+    onDisk = loadSubject(tmp_path / "Berta.nrrd", 3)
+    batch = finish(logic.segmentBatch([moved, broken, onDisk], model, output, device="cpu"))
+    assert states(batch) == {"Scan 1.nrrd": "finished", "kaputt.nii.gz": "failed", "Berta.nrrd": "finished"}
+    assert batch.state == "finished" and "1 failed of 3" in batch.message
+    for name in ("Scan 1", "Berta"):
+        assert [meta[1] for meta in read_label_schema(output / f"{name}.seg.nrrd")] == ["Hülle", "Kern"]
+    with batch.table.open(newline="", encoding="utf-8-sig") as stream:
+        assert [row["state"] for row in csv.DictReader(stream)] == ["finished", "failed", "finished"]
+    assert not (output / "BRBS batch/scans").exists()  # what was exported is gone, the scan's own file is not
+    assert (tmp_path / "Berta.nrrd").is_file()
+
+
+def test_started_again_does_only_what_is_new(logic, model: Path, output: Path) -> None:
+    first = addSubject(1)[0]
+    before = finish(logic.segmentBatch([first], model, output, device="cpu")).scans
+    again = finish(logic.segmentBatch([first, addSubject(2)[0]], model, output, device="cpu"))
+    assert states(again) == {"Scan 1.nrrd": "skipped", "Scan 2.nrrd": "finished"}
+    (old,), new = before.values(), next(iter(again.scans.values()))
+    assert new.volumes == pytest.approx(old.volumes) and new.confidence == pytest.approx(old.confidence, abs=1e-3)
+
+
+def test_a_folder_filtered_by_name_as_nifti(logic, model: Path, output: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("a_T1", "a_T2", "b_T1"):
+        sitk.WriteImage(on_grid(subject(len(name))[0]), str(tmp_path / f"scans/{name}.nrrd"))
+    batch = logic.segmentBatch(tmp_path / "scans", model, output, "cpu", suffix=".nii.gz", pattern="*_t1.nrrd")
+    assert states(finish(batch)) == {"a_T1.nrrd": "finished", "b_T1.nrrd": "finished"}
+    assert sorted(path.name for path in output.glob("*.nii.gz")) == ["a_T1.nii.gz", "b_T1.nii.gz"]
+
+
+def test_results_are_shown_with_names_whatever_their_format(logic, model: Path, output: Path) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import loadResult
+
+    volumeNode = addSubject(1)[0]
+    for suffix in (".nii.gz", ".seg.nrrd"):
+        batch = finish(logic.segmentBatch([volumeNode], model, output, device="cpu", suffix=suffix))
+        (scan,) = batch.scans.values()
+        node = loadResult(scan, volumeNode, batch)
+        segmentation = node.GetSegmentation()
+        for index, label in enumerate(SCHEMA.labels):
+            segment = segmentation.GetNthSegment(index)
+            assert segment.GetName() == label.name
+            np.testing.assert_allclose(segment.GetColor(), label.colour, atol=0.01)
+        assert logic.confidence(node) == pytest.approx(scan.confidence)
+
+
+def test_batch_is_found_again_and_goes_on_after_a_kill(logic, model: Path, output: Path) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import SegmentationBatch
+
+    volumeNodes = [addSubject(number)[0] for number in range(3)]
+    batch = logic.segmentBatch(volumeNodes, model, output, device="cpu")
+    with pytest.raises(InputError, match="a batch is running there"):
+        logic.segmentBatch(volumeNodes, model, output)
+    found = SegmentationBatch(output)
+    assert found.active and list(found.scans) == list(batch.scans)
+    while JobReader(found.folder).state == "queued":
+        time.sleep(0.02)
+    found.kill()
+    assert finish(batch).state == "failed"
+    assert "running" not in states(batch).values()
+    again = finish(logic.segmentBatch(volumeNodes, model, output, device="cpu"))
+    assert set(states(again).values()) <= {"finished", "skipped"}
+
+
+def test_stopped_batch_ends_well(logic, model: Path, output: Path) -> None:
+    batch = logic.segmentBatch([addSubject(number)[0] for number in range(4)], model, output, device="cpu")
+    batch.stop()
+    assert finish(batch).state == "finished"
+    assert batch.message.startswith("stopped")
+
+
+def test_volumes_of_one_name_and_of_odd_names_stay_apart(logic, model: Path, output: Path) -> None:
+    nodes = [addSubject(number)[0] for number in range(3)]
+    for node, name in zip(nodes, ("T1: Käthe?", "T1: Käthe?", "..")):
+        node.SetName(name)
+    batch = finish(logic.segmentBatch(nodes, model, output, device="cpu"))
+    assert list(states(batch)) == ["T1_ Käthe_.nrrd", "T1_ Käthe__2.nrrd", "scan.nrrd"]
+    assert set(states(batch).values()) == {"finished"}
+
+
+def test_bad_input_is_told_before_anything_is_begun(logic, model: Path, output: Path, tmp_path: Path) -> None:
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "leer")
+    (tmp_path / "nothing").mkdir()
+    for inputs, told in (([empty], "leer"), ([], "no scans to be segmented"), (tmp_path / "nothing", "no scans")):
+        with pytest.raises(InputError, match=told):
+            logic.segmentBatch(inputs, model, output)
+    assert not output.exists()
+
+
+def test_unusable_model_is_told_by_the_job(logic, output: Path, tmp_path: Path) -> None:
+    batch = finish(logic.segmentBatch([addSubject(0)[0]], tmp_path, output, device="cpu"))
+    assert batch.state == "failed" and "no model here" in batch.message
