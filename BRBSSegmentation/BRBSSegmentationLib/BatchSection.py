@@ -13,7 +13,7 @@ from brbs.errors import InputError
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans
 from BRBSTrainingLib.FileDrop import FileDrop
 from BRBSTrainingLib.OwnVolumes import isOwnVolume
-from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, Row, RowTable
+from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 
 from .BatchPreparation import BatchPreparation
 from .Confidence import confidenceAdvice, confidenceMark, weakest
@@ -39,7 +39,7 @@ class BatchSection:
         self._preparation: BatchPreparation | None = None
         self._batch: SegmentationBatch | None = None
         self._parameters = None
-        self._table = RowTable(ui.batchTable, [_("Scan"), _("State"), _("Weakest structure")])
+        self._table = RowTable(ui.batchTable, [_("Scan"), _("State"), _("Weakest")])
         self._drop = FileDrop(ui.batchTable, lambda paths: guard(lambda: self._addPaths(paths)))
         actions = {
             ui.addBatchVolumesButton: self._addVolumes,
@@ -85,7 +85,6 @@ class BatchSection:
         self._table.show([self._row(key, name) for key, name in self._queue.items()])
         done = self._batch.progress if self._batch is not None else 0
         self._ui.batchProgressBar.setValue(round(1000 * done))
-        self._ui.batchProgressBar.visible = self._batch is not None
         self._ui.batchStateLabel.text = self._stateText()
         self.updateButtons()
 
@@ -217,9 +216,10 @@ class BatchSection:
             mark = BAD if scan.state == "failed" else GOOD if _isDone(scan) else BUSY
             return Row(key, (name, text, ""), mark, "\n".join(filter(None, [scan.message, where])))
         structure, value = weakest(scan.confidence)
-        mark = confidenceMark(value)
-        toolTip = "\n".join(filter(None, [scan.message, confidenceAdvice(mark), where]))
-        return Row(key, (name, text, f"{value:.2f} {structure}"), mark, toolTip)
+        light = confidenceMark(value)
+        toolTip = "\n".join(filter(None, [scan.message, confidenceAdvice(light), where]))
+        # Red is for scans that could not be segmented.
+        return Row(key, (name, text, f"{value:.2f} {structure}"), GOOD if light == GOOD else ODD, toolTip)
 
     def _stateText(self) -> str:
         if self._preparation is not None:

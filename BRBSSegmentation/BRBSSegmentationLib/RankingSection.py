@@ -28,7 +28,7 @@ class RankingSection:
         self._ui, self._device = ui, device
         self._model = None
         self._study = StudyRanking(logic.engine)
-        self._table = RowTable(ui.rankTable, [_("Scan"), _("Confidence"), _("Weakest structure")])
+        self._table = RowTable(ui.rankTable, [_("Scan"), _("Confidence"), _("Weakest")])
         ui.rankButton.connect("clicked(bool)", lambda checked: guard(self._startOrStop))
         ui.openRankedButton.connect("clicked(bool)", lambda checked: guard(lambda: open(self._table.selected()[0])))
         ui.rankTable.connect("itemSelectionChanged()", self.updateButtons)
