@@ -13,7 +13,7 @@ from brbs import inspector_files as files
 from brbs.errors import InputError
 from brbs.files import read_json
 from brbs.study import Label, LabelSchema
-from brbs.volumes import read_image, read_label_map, read_label_schema
+from brbs.volumes import read_label_map, read_label_schema
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class InspectorSample:
         """
         folder = Path(folder)
         schema = LabelSchema(tuple(Label(*meta) for meta in read_label_schema(folder / files.ATLAS_LABELS) or ()))
-        atlas = read_image(folder / files.ATLAS)
+        atlas = _read(folder / files.ATLAS)
 
         def image(name: str) -> np.ndarray:
-            return sitk.GetArrayFromImage(read_image(folder / name)).astype(np.float32, copy=False)
+            return sitk.GetArrayFromImage(_read(folder / name))
 
         def classes(name: str) -> np.ndarray:
             labels = read_label_map(folder / name, allow_empty=True)
@@ -87,6 +87,14 @@ class InspectorSample:
         """Writes the classes that go with :meth:`mixImage` into ``out`` (D, H, W)."""
         np.copyto(out, self.atlasLabels)
         np.copyto(out, self.styleLabels, where=self.styleSwitch < beta)
+
+
+def _read(path: Path) -> sitk.Image:
+    """An image of any content, also of one value, as float32."""
+    try:
+        return sitk.ReadImage(str(_existing(path)), sitk.sitkFloat32)
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read; generate again") from error
 
 
 def _existing(path: Path) -> Path:
