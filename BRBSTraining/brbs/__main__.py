@@ -125,6 +125,8 @@ def _add_evaluate(subparsers) -> None:
 def _add_warp(subparsers) -> None:
     command = _command(subparsers, "warp", commands.warp, "generate one sample from an atlas and two scans")
     command.add_argument("--model", required=True, metavar="DIR")
+    about = "take the networks of the training's last checkpoint, as is done where there is no model yet"
+    command.add_argument("--checkpoint", action="store_true", help=about)
     command.add_argument("--atlas", required=True, help="name of an atlas of the model, or its file")
     command.add_argument("--style", required=True, help="scan whose style is taken")
     command.add_argument("--space", required=True, help="scan whose shape is taken")

@@ -138,6 +138,7 @@ def warp(arguments: argparse.Namespace) -> None:
         beta=arguments.beta,
         device=arguments.device,
         space_labels=Path(arguments.space_labels) if arguments.space_labels else None,
+        checkpoint=arguments.checkpoint,
     )
     for path in inspect(inspection):
         log.info("wrote %s", path)

@@ -13,6 +13,8 @@ from .inspector_output import physical_frame, write_sample
 from .inspector_sample import SamplePath
 from .inspector_scans import ScanPlacer, find_atlas
 from .model import ModelBundle
+from .model_description import MODEL_FILE
+from .trained_model import checkpoint_model
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Inspection:
     """What is to be generated, and from what.
 
     Attributes:
-        model: folder of the model bundle.
+        model: folder of the model bundle; of a training that has a checkpoint only, too.
         atlas: name of one of its atlases, or a file of that name.
         style: scan whose style is taken.
         space: scan whose shape is taken.
@@ -29,6 +31,7 @@ class Inspection:
         beta: share of the style change.
         device: as for :func:`brbs.device.choose_device`.
         space_labels: label map of the space scan to compare with; None: if that scan is an atlas of the model, its own.
+        checkpoint: take the networks of the training's last checkpoint although there is a model.
     """
 
     model: Path
@@ -40,6 +43,7 @@ class Inspection:
     beta: float = 1.0
     device: str = "auto"
     space_labels: Path | None = None
+    checkpoint: bool = False
 
     def check(self) -> None:
         """Refuses what is wrong whatever the files hold.
@@ -75,17 +79,21 @@ def inspect(inspection: Inspection) -> list[Path]:
         The files written.
 
     Raises:
-        InputError: no model, no such atlas, no registration network; an unreadable scan or label map; a number that is
-            not finite; an output file that cannot be written or is one of the scans.
+        InputError: neither model nor checkpoint, no such atlas, no registration network; an unreadable scan or label
+            map; a number that is not finite; an output file that cannot be written or is one of the scans.
     """
     inspection.check()
-    bundle = ModelBundle.load(inspection.model)
+    bundle, note = _model(inspection)
     if bundle.registration is None:
         remedy = "train it with BRBS or import Reger weights too"
         raise InputError(f"{inspection.model}: has no registration network; {remedy}")
     index = find_atlas(bundle, inspection.atlas, inspection.model)
     device = choose_device(inspection.device)
     placer = ScanPlacer(bundle)
+    if note:
+        placer.tell(note)
+    if bundle.provenance.get("registration_steps") == 0:
+        placer.tell("the registration network has not been trained yet; its deformations mean nothing")
     style, space = placer.place(inspection.style), placer.place(inspection.space)
     reference = placer.reference(space, inspection.space_labels)
     path = SamplePath(bundle, index, style.image, space.image, device)
@@ -94,3 +102,11 @@ def inspect(inspection: Inspection) -> list[Path]:
     sample.figures |= {"model": str(inspection.model), "atlas": bundle.provenance["atlases"][index]}
     sample.figures |= {"style": str(inspection.style), "space": str(inspection.space), "notes": placer.notes}
     return write_sample(sample, bundle.schema, physical_frame(bundle.grid, space.placement), inspection.output)
+
+
+def _model(inspection: Inspection) -> tuple[ModelBundle, str]:
+    """The model, or what its training's last checkpoint holds; and what is to be said of that."""
+    if (inspection.model / MODEL_FILE).is_file() and not inspection.checkpoint:
+        return ModelBundle.load(inspection.model), ""
+    bundle = checkpoint_model(inspection.model)
+    return bundle, f"networks of the training's last checkpoint, step {bundle.provenance['step']}"

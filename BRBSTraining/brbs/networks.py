@@ -182,3 +182,10 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight)
+
+
+def default_channels(shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Widths of the U-Net for a grid (D, H, W): 16, doubled at each level down while 4 voxels remain; 2 to 4 levels."""
+    levels = max(2, min(4, int(math.log2(min(shape) / 4))))
+    down = [16 * 2**level for level in range(levels + 1)]
+    return tuple(down + down[-2::-1])

@@ -23,7 +23,8 @@ from .volumes import bare_name, check_pair, read_image, read_label_map
 log = logging.getLogger("brbs")
 
 FORMAT = 1
-_ARRAYS = ("atlas_images", "atlas_labels", "unlabeled_images", "validation_images", "validation_labels")
+_ATLAS_ARRAYS = ("atlas_images", "atlas_labels")
+_ARRAYS = (*_ATLAS_ARRAYS, "unlabeled_images", "validation_images", "validation_labels")
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done, 0..1, and what is being done."""
@@ -73,8 +74,12 @@ class Prepared:
             np.savez(stream, description=np.array(json.dumps(description)), **arrays)
 
     @classmethod
-    def load(cls, path: str | Path) -> Prepared:
+    def load(cls, path: str | Path, scans: bool = True) -> Prepared:
         """Reads what `save` wrote.
+
+        Args:
+            path: the file.
+            scans: read unlabeled and validation scans, too; without them, U and V are 0 whatever the names are.
 
         Raises:
             InputError: missing or damaged file, or written in another format.
@@ -82,7 +87,7 @@ class Prepared:
         try:
             with np.load(path, allow_pickle=False) as content:
                 description = json.loads(str(content["description"]))
-                arrays = {name: content[name] for name in _ARRAYS}
+                arrays = {name: content[name] for name in (_ARRAYS if scans else _ATLAS_ARRAYS)}
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; prepare the study again") from None
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -90,12 +95,13 @@ class Prepared:
         if description.get("format") != FORMAT:
             found = description.get("format")
             raise InputError(f"{path}: has format {found}, this version reads {FORMAT}; prepare the study again")
+        nothing = np.empty((0, *arrays["atlas_images"].shape[1:]), np.float32)
         return cls(
             grid=WorkingGrid.from_json(description["grid"]),
             schema=LabelSchema.from_json(description["schema"]),
             atlas_names=description["atlas_names"],
             unlabeled_names=description["unlabeled_names"],
-            **arrays,
+            **dict.fromkeys(_ARRAYS, nothing) | arrays,
         )
 
 

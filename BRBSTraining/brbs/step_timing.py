@@ -10,8 +10,8 @@ import torch
 from .data import TrainingData
 from .device import keep_freed_memory, voxel_budget
 from .learner import Learner
+from .networks import default_channels
 from .settings import Settings
-from .trainer import default_channels
 
 #: Where in the training each measured phase lies; both networks learn in every step of the last.
 PROGRESS = {"warm-up": 0.0, "registration": 0.45, "together": 0.95}

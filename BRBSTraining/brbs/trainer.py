@@ -28,10 +28,12 @@ from .metrics import dice
 from .model import ModelBundle
 from .model_folder import CHECKPOINT_FILE
 from .model_preview import preview
+from .networks import default_channels
 from .preparation import Prepared
 from .sample import draw_sample, write_sample
 from .schedule import phase
 from .settings import Settings
+from .trained_model import trained_model
 
 log = logging.getLogger("brbs")
 
@@ -324,25 +326,19 @@ class Trainer:
 
     def bundle(self) -> ModelBundle:
         """The model as it stands."""
-        return ModelBundle(
-            schema=self.prepared.schema,
-            grid=self.prepared.grid,
-            settings=self.settings,
-            channels=self.channels,
-            segmentation=self.learner.best_segmentation.state_dict(),
-            registration=self.learner.registration.state_dict(),
-            atlas_images=self.prepared.atlas_images,
-            atlas_labels=self.prepared.atlas_labels,
-            provenance={
-                "atlases": self.prepared.atlas_names,
-                "unlabeled_count": len(self.prepared.unlabeled_names),
-                "step": self.step,
-                "training_minutes": round(self.seconds / 60, 2),
-                "validation": "annotated scans" if self.validation.real else "bent atlases",
-                "dice": self.metrics,
-                "device": str(self.device),
-                "date": time.strftime("%Y-%m-%d"),
-            },
+        return trained_model(
+            self.prepared,
+            self.settings,
+            self.learner.best_segmentation.state_dict(),
+            self.learner.registration.state_dict(),
+            unlabeled_count=len(self.prepared.unlabeled_names),
+            step=self.step,
+            registration_steps=self.learner.own_steps["registration"],
+            training_minutes=round(self.seconds / 60, 2),
+            validation="annotated scans" if self.validation.real else "bent atlases",
+            dice=self.metrics,
+            device=str(self.device),
+            date=time.strftime("%Y-%m-%d"),
         )
 
 
@@ -351,10 +347,3 @@ PHASE_MESSAGES = {
     "registration": "registration",
     "together": "both teach each other",
 }
-
-
-def default_channels(shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Widths of the U-Net for a grid (D, H, W): 16, doubled at each level down while 4 voxels remain; 2 to 4 levels."""
-    levels = max(2, min(4, int(math.log2(min(shape) / 4))))
-    down = [16 * 2**level for level in range(levels + 1)]
-    return tuple(down + down[-2::-1])

@@ -20,8 +20,9 @@ from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.learner import Learner
 from brbs.model import ModelBundle
+from brbs.networks import default_channels
 from brbs.settings import Settings
-from brbs.trainer import Budget, Trainer, default_channels
+from brbs.trainer import Budget, Trainer
 
 CPU = torch.device("cpu")
 
