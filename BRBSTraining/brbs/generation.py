@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .settings import PATH_CONCENTRATION
 from .warp import warp
-
-PATH_CONCENTRATION = 0.3  # alpha, beta, gamma ~ Beta(0.3, 0.3): most draws lie near an end of the path
 
 
 def draw_fractions(count: int, generator: torch.Generator) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 
 from .errors import InputError
 
+PATH_CONCENTRATION = 0.3  # alpha, beta, gamma ~ Beta(0.3, 0.3): most draws lie near an end of the path
+
 
 def _setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
     return field(default=default, metadata={"help": help, "choices": choices})
