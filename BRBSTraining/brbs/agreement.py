@@ -13,6 +13,7 @@ from .metrics import dice
 from .model import ModelBundle
 from .predictor import Segmentation
 from .propagation import Propagation
+from .restoration import restored
 
 
 @dataclass
@@ -57,12 +58,10 @@ class Agreement:
             check: called before each pass of a network; what it raises ends the comparison.
         """
         grid, placement = self._grid, segmentation.placement
-        segmented = segmentation.lattice.part(segmentation.found, grid)
         propagated = self._propagation.vote(grid.sample_image(image, placement), check)
-        found = dice(segmented.argmax(0), propagated.argmax(0), range(1, len(self._names) + 1))
-        unsure = uncertainty(segmented, propagated)
-        restored = grid.restore_probabilities(np.stack([1 - unsure, unsure]), image, placement)[1]
-        return Findings({name: found[index] for index, name in enumerate(self._names, start=1)}, restored)
+        found = dice(segmentation.found.argmax(0), propagated.argmax(0), range(1, len(self._names) + 1))
+        unsure = restored(grid, uncertainty(segmentation.found, propagated), image, placement)
+        return Findings({name: found[index] for index, name in enumerate(self._names, start=1)}, unsure)
 
 
 def uncertainty(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from .predictor import Predictor
 from .preparation import prepare
 from .propagation import Propagation
 from .report import evaluate_folders
+from .restoration import restore
 from .settings import BALANCED
 from .study import LabelSchema, Study
 from .synthetic import make_study
@@ -83,7 +84,7 @@ def segment_tests(bundle: ModelBundle, device, images: Path, output: Path) -> No
         name = f"{bare_name(path)}.nii.gz"
         write_label_map(predictor.segment(image).labels, output / "segmentations" / name, bundle.schema.meta)
         placement = grid.place(image, predictor.reference)
-        classes = grid.restore(propagation.vote(grid.sample_image(image, placement)), image, placement)
+        classes = restore(grid, propagation.vote(grid.sample_image(image, placement)), image, placement)
         labels = predictor.label_values(classes)
         write_label_map(labels, output / "registration-only" / name, bundle.schema.meta)
 

@@ -17,7 +17,7 @@ from typing import Any
 from . import __version__
 
 #: What the engine needs; each is installed and imported under this name.
-PACKAGES = ("torch", "safetensors", "SimpleITK", "numpy", "tqdm", "matplotlib", "monai")
+PACKAGES = ("torch", "safetensors", "SimpleITK", "numpy", "tqdm", "matplotlib")
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from .alignment import (
     register_affine,
     split_affine,
 )
+from .argmax import running_argmax
 from .errors import InputError
 
 log = logging.getLogger("brbs")
@@ -182,7 +182,7 @@ class WorkingGrid:
             mask = sitk.Cast(classes == index, sitk.sitkFloat32)
             return self._resampled(self._smoothed(mask, placement), placement, 1.0 if index == 0 else 0.0)
 
-        return _running_argmax(membership, [0, *(index for index in present if index != 0)])
+        return running_argmax(membership, [0, *(index for index in present if index != 0)])
 
     def lattice(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
         """This grid enlarged, voxels staying where they are, until it covers the scan's whole field of view.
@@ -191,42 +191,16 @@ class WorkingGrid:
         """
         return self if self.region == "labels" else self._cover(image, placement)
 
-    def part(self, values: np.ndarray, grid: WorkingGrid) -> np.ndarray:
-        """Of values (..., D, H, W) on this grid those on a smaller one whose voxels are among its own; a view."""
-        first = np.rint((np.array(grid.origin) - self.origin) / self.spacing).astype(int)[::-1]
-        return values[(..., *(slice(start, start + count) for start, count in zip(first, grid.shape)))]
+    def slab(self, first: int, count: int) -> WorkingGrid:
+        """The ``count`` planes from ``first`` on of this grid."""
+        shift = first + (count - self.size[2]) / 2
+        offset = (*self.offset[:2], self.offset[2] + shift * self.spacing[2])
+        return replace(self, size=(*self.size[:2], count), offset=offset)
 
-    def restore(self, probabilities: np.ndarray, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
-        """Class indices on the scan's own grid; background outside this grid.
-
-        Args:
-            probabilities: float32 (K, D, H, W) on this grid, not negative; class 0 is the background.
-            image: the scan; gives size, origin, spacing and direction of the result.
-            placement: of the scan.
-
-        Returns:
-            uint8 image of the class that is most probable after linear interpolation.
-        """
-
-        def membership(index: int) -> sitk.Image:
-            return self._restored(probabilities[index], index, image, placement)
-
-        result = sitk.GetImageFromArray(_running_argmax(membership, range(len(probabilities))))
-        result.CopyInformation(image)
-        return result
-
-    def restore_probabilities(
-        self, probabilities: np.ndarray, image: sitk.Image, placement: sitk.Transform
-    ) -> list[sitk.Image]:
-        """Like `restore`, but the K float32 probability images themselves (outside the grid: background 1)."""
-        return [self._restored(values, index, image, placement) for index, values in enumerate(probabilities)]
-
-    def _restored(self, values: np.ndarray, index: int, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
-        source = self.image(np.asarray(values, np.float32))
-        outside = 1.0 if index == 0 else 0.0
-        result = sitk.Resample(source, image, placement.GetInverse(), sitk.sitkLinear, outside, sitk.sitkFloat32)
-        result.CopyInformation(image)
-        return result
+    def position(self, grid: WorkingGrid) -> tuple[int, int, int]:
+        """Index (z, y, x) on this grid of the first voxel of a smaller one whose voxels are among its own."""
+        first = np.rint((np.array(grid.origin) - self.origin) / self.spacing).astype(int)
+        return tuple(first[::-1].tolist())
 
     def _normalised(self, image: sitk.Image) -> sitk.Image:
         values = normalise(sitk.GetArrayViewFromImage(image), self.intensity, self.percentiles, self.window)
@@ -262,18 +236,3 @@ class WorkingGrid:
             size=tuple(int(count) for count in last_index - first_index + 1),
             offset=tuple(float(value) for value in offset),
         )
-
-
-def _running_argmax(membership: Callable[[int], sitk.Image], indices: Iterable[int]) -> np.ndarray:
-    """uint8 index of the largest membership per voxel, the first of equals; holds two classes in memory at a time."""
-    winner = best = None
-    for index in indices:
-        image = membership(index)  # kept by name: the view below does not keep it alive
-        values = sitk.GetArrayViewFromImage(image)
-        if winner is None:
-            winner, best = np.full(values.shape, index, np.uint8), np.array(values)
-            continue
-        better = values > best
-        winner[better] = index
-        np.maximum(best, values, out=best)
-    return winner

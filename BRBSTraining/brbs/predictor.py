@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from .device import autocast, memory_format
-from .grid import WorkingGrid
 from .model import ModelBundle
+from .restoration import Restoration
+from .windows import slabs
 
-WINDOW_OVERLAP = 0.5
 WINDOWS_AT_ONCE = 2
 
 
@@ -25,14 +25,12 @@ class Segmentation:
     Attributes:
         labels: label values on the scan's own grid.
         placement: of the scan on the working grid.
-        lattice: the working grid, enlarged where the scan is larger.
-        found: class probabilities on the lattice, float32 (K, D, H, W), background first.
+        found: class probabilities on the working grid, float32 (K, D, H, W), background first.
         probabilities: the same per class as a float32 image on the scan's own grid; None unless asked for.
     """
 
     labels: sitk.Image
     placement: sitk.Transform
-    lattice: WorkingGrid
     found: np.ndarray
     probabilities: list[sitk.Image] | None = None
 
@@ -74,41 +72,32 @@ class Predictor:
         """
         placement = self.grid.place(image, self.reference)
         lattice = self.grid.lattice(image, placement)
-        found = self.probabilities(lattice.sample_image(image, placement), check)
-        classes = lattice.restore(found, image, placement)
-        if largest_component:
-            classes = keep_largest_components(classes)
-        maps = lattice.restore_probabilities(found, image, placement) if probabilities else None
-        return Segmentation(self.label_values(classes), placement, lattice, found, maps)
+        restoration = Restoration(lattice, image, placement, probabilities)
+        found = np.empty((self.schema.class_count, *self.grid.shape), np.float32)
+        z, y, x = lattice.position(self.grid)
+        for first, planes in self.slabs(lattice.sample_image(image, placement), check):
+            restoration.add(first, planes)
+            _take_part(planes, found, first - z, y, x)
+        classes = keep_largest_components(restoration.classes) if largest_component else restoration.classes
+        maps = restoration.probabilities if probabilities else None
+        return Segmentation(self.label_values(classes), placement, found, maps)
 
     @torch.no_grad()
-    def probabilities(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
-        """Class probabilities float32 (K, D, H, W) of a normalised volume (D, H, W) in the working grid's spacing.
+    def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:
+        """Class probabilities of a normalised volume (D, H, W) in the working grid's spacing, some planes at a time.
 
-        Volumes larger than the working grid are seen through overlapping windows of its size, blended with Gaussian
-        weights; ``check`` is called before each pass of the network.
+        Volumes larger than the working grid are seen through overlapping windows of its size; ``check`` is called
+        before each pass of the network.
+
+        Yields:
+            Index of the first plane, and float32 (K, planes, H, W).
         """
 
-        def classify(windows: Tensor) -> Tensor:
+        def classify(seen: Tensor) -> Tensor:
             check()
-            return self._classify(windows)
+            return self._classify(seen)
 
-        x = torch.as_tensor(volume, dtype=torch.float32)[None, None]
-        if x.shape[2:] == self.grid.shape:
-            return classify(x.to(self.device))[0].cpu().numpy()
-        from monai.inferers import sliding_window_inference  # seconds to import, and most scans need no windows
-
-        found = sliding_window_inference(
-            x,
-            self.grid.shape,
-            self.windows_at_once,
-            classify,
-            WINDOW_OVERLAP,
-            mode="gaussian",
-            sw_device=self.device,
-            device="cpu",
-        )
-        return found[0].numpy()
+        yield from slabs(volume, self.grid.shape, classify, self.device, self.windows_at_once)
 
     def _classify(self, windows: Tensor) -> Tensor:
         with autocast(self.device):
@@ -120,6 +109,18 @@ class Predictor:
         labels = sitk.GetImageFromArray(self.schema.decode(sitk.GetArrayViewFromImage(classes)))
         labels.CopyInformation(classes)
         return labels
+
+
+def _take_part(planes: np.ndarray, part: np.ndarray, plane: int, y: int, x: int) -> None:
+    """Copies what planes (K, d, H, W) hold of a part (K, D, h, w) of their volume.
+
+    Args:
+        plane: of the part, that the first of the planes is; may be negative.
+        y, x: where the part begins in each plane.
+    """
+    low, high = max(plane, 0), min(plane + planes.shape[1], part.shape[1])
+    if low < high:
+        part[:, low:high] = planes[:, low - plane : high - plane, y : y + part.shape[2], x : x + part.shape[3]]
 
 
 def keep_largest_components(classes: sitk.Image) -> sitk.Image:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -39,7 +37,6 @@ class Worker:
     def __init__(self, folder: Path, idle_minutes: float, parent: int | None = None) -> None:
         self._folder, self._idle_seconds, self._parent = Path(folder), 60 * idle_minutes, parent
         self._segmenter = Segmenter()
-        self._ready_for_windows = False
 
     def run(self) -> None:
         """Serves."""
@@ -52,10 +49,6 @@ class Worker:
             for path in requests:
                 self._serve(path)
                 busy_at = time.monotonic()
-            if requests and not self._ready_for_windows:
-                self._ready_for_windows = True
-                # Seconds to import; a scan larger than the working grid may come next.
-                threading.Thread(target=importlib.import_module, args=("monai.inferers",), daemon=True).start()
             time.sleep(LOOK_SECONDS)
 
     def _ends(self, busy_at: float) -> bool:

@@ -18,7 +18,7 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors", "tqdm", "matplotlib", "monai"):
+        if name.split(".")[0] in ("torch", "safetensors", "tqdm", "matplotlib"):
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Missing())

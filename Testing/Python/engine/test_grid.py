@@ -13,7 +13,14 @@ from brbs.alignment import Geometry
 from brbs.errors import InputError
 from brbs.grid import WorkingGrid, normalise
 from brbs.grid_choice import choose_grid
+from brbs.restoration import Restoration, restore
 from brbs.settings import Settings
+
+
+def restored_probabilities(grid: WorkingGrid, probabilities: np.ndarray, image: sitk.Image, placement) -> list:
+    restoration = Restoration(grid, image, placement, keep_probabilities=True)
+    restoration.add(0, probabilities)
+    return restoration.probabilities
 
 
 def rotation(axis, degrees):
@@ -90,7 +97,7 @@ def test_equal_spacing_comes_back_voxel_for_voxel(size, direction, spacing, alig
     placement = grid.place(image)
     lattice = grid.lattice(image, placement)
 
-    restored = lattice.restore(one_hot(lattice.sample_labels(labels, placement), 4), image, placement)
+    restored = restore(lattice, one_hot(lattice.sample_labels(labels, placement), 4), image, placement)
 
     np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), sitk.GetArrayFromImage(labels))
     assert_same_geometry(restored, image)
@@ -104,7 +111,7 @@ def test_largest_probability_wins_and_ties_go_to_the_first():
     grid = WorkingGrid((8, 8, 8), (1.0, 1.0, 1.0))
     probabilities = np.random.default_rng(2).dirichlet([1, 1, 1], (8, 8, 8)).transpose(3, 0, 1, 2).astype(np.float32)
     probabilities[:, 0] = np.array([0.2, 0.4, 0.4], np.float32)[:, None, None]
-    restored = grid.restore(probabilities, image, grid.place(image))
+    restored = restore(grid, probabilities, image, grid.place(image))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), probabilities.argmax(0))
 
 
@@ -115,9 +122,9 @@ def test_probabilities_are_interpolated_before_the_maximum_is_taken():
     background = np.where(np.arange(8) < 4, 0.6, 0.1)
     probabilities = np.broadcast_to([background, 1 - background], (8, 8, 2, 8)).transpose(2, 0, 1, 3)
     placement = grid.place(image)
-    restored = sitk.GetArrayFromImage(grid.restore(probabilities.astype(np.float32), image, placement))
+    restored = sitk.GetArrayFromImage(restore(grid, probabilities.astype(np.float32), image, placement))
     np.testing.assert_array_equal(restored[4, 4], [0] * 7 + [1] * 8)
-    images = grid.restore_probabilities(probabilities.astype(np.float32), image, placement)
+    images = restored_probabilities(grid, probabilities.astype(np.float32), image, placement)
     np.testing.assert_allclose(sitk.GetArrayFromImage(images[1])[4, 4, 6:9], [0.4, 0.65, 0.9], atol=1e-5)
 
 
@@ -128,8 +135,8 @@ def test_outside_the_grid_is_background():
     placement = grid.place(image)
     inside = np.zeros((20, 20, 20))
     inside[6:14, 6:14, 6:14] = 1
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(grid.restore(probabilities, image, placement)), inside)
-    background, structure = grid.restore_probabilities(probabilities, image, placement)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(restore(grid, probabilities, image, placement)), inside)
+    background, structure = restored_probabilities(grid, probabilities, image, placement)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(background), 1 - inside)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(structure), inside)
     assert_same_geometry(structure, image)
@@ -148,7 +155,7 @@ def test_a_ball_survives_anisotropic_spacing(direction):
     placement = grid.place(image)
     sampled = grid.sample_labels(labels, placement)
     assert abs(sampled.sum() / (4 / 3 * math.pi * 9**3) - 1) < 0.03
-    restored = sitk.GetArrayFromImage(grid.restore(one_hot(sampled, 2), image, placement))
+    restored = sitk.GetArrayFromImage(restore(grid, one_hot(sampled, 2), image, placement))
     assert 2 * (restored * ball).sum() / (restored.sum() + ball.sum()) > 0.97
 
 
@@ -217,7 +224,7 @@ def test_lattice_covers_scan_and_grid_and_keeps_the_grids_voxels(size, spacing, 
     np.testing.assert_allclose(to_index, np.round(to_index), atol=1e-9)
     assert np.all(np.round(to_index) >= 0)
     assert np.all(np.round(to_index) + grid.size <= lattice.size)
-    everywhere = lattice.restore(one_hot(np.ones(lattice.shape), 2), image, placement)
+    everywhere = restore(lattice, one_hot(np.ones(lattice.shape), 2), image, placement)
     assert sitk.GetArrayFromImage(everywhere).all()
     needed = np.maximum(np.ceil(Geometry.of(image).extent), grid.size)
     assert np.all(lattice.size <= needed + 4)  # no larger than it must be, the grid's offset and rounding apart
@@ -325,7 +332,7 @@ def test_region_is_the_surroundings_of_the_labels(direction):
     assert sampled.sum() == 10 * 8 * 6
     found = np.argwhere(sampled)
     assert np.all(found.min(0) >= 3) and np.all(found.max(0) <= 12)  # the margin on all sides
-    restored = grid.restore(one_hot(sampled, 2), image, placement)
+    restored = restore(grid, one_hot(sampled, 2), image, placement)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), sitk.GetArrayFromImage(labels) == 205)
     generous = choose_grid([(image, labels)], [], Settings(region="labels", region_margin=500.0), 10**6)
     assert sorted(generous.size) == [40, 56, 64]  # the margin ends where the scan ends

@@ -74,7 +74,7 @@ def test_memory_that_is_short_for_the_weights_of_windows_is_recognised(job: Segm
     def full(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("monai.inferers.utils.compute_importance_map", full)
+    monkeypatch.setattr("brbs.windows.window_weights", full)
     with pytest.raises(InputError, match="memory is too small"):
         Segmenter().run(job)
 

@@ -183,13 +183,15 @@ def test_agreement_compares_the_trained_field_of_view_of_a_larger_scan() -> None
     bundle = tiny_bundle()
     agreement, image = Agreement(bundle, CPU), on_grid(np.tile(subject(0)[0], (2, 1, 2)))
     segmentation = Predictor(bundle, CPU).segment(image)
-    assert segmentation.found[0].size > np.prod(bundle.grid.shape)
+    assert segmentation.found.shape == (3, *bundle.grid.shape)
     volumes = []
     agreement._propagation.vote = lambda volume, check: volumes.append(volume) or np.zeros((3, *volume.shape))
-    unsure = agreement.findings(image, segmentation).uncertainty
-    assert unsure.GetSize() == image.GetSize()
-    whole = segmentation.lattice.sample_image(image, segmentation.placement)
-    np.testing.assert_allclose(segmentation.lattice.part(whole, bundle.grid), volumes[0], atol=1e-6)
+    assert agreement.findings(image, segmentation).uncertainty.GetSize() == image.GetSize()
+    lattice = bundle.grid.lattice(image, segmentation.placement)
+    z, y, x = lattice.position(bundle.grid)
+    depth, height, width = bundle.grid.shape
+    whole = lattice.sample_image(image, segmentation.placement)
+    np.testing.assert_allclose(whole[z : z + depth, y : y + height, x : x + width], volumes[0], atol=1e-6)
 
 
 def test_uncertainty_is_entropy_of_the_mean() -> None:

@@ -98,7 +98,7 @@ class TrainingTour:
 
     def _lackPackages(self, session) -> None:
         known = session.report.content
-        session.report.content = known | {"missing": ["torch", "monai"], "torch": None, "devices": []}
+        session.report.content = known | {"missing": ["torch", "safetensors"], "torch": None, "devices": []}
         session.report.problem = session.report._complaint()
         session._changed.add("engine")
         self._save("2 packages missing")

@@ -1,0 +1,84 @@
+"""A volume seen through overlapping windows, slab by slab: only a window's height of probabilities is ever held."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OVERLAP = 0.5  # of neighbouring windows, at least
+SIGMA = 0.125  # of a window's weights, in window widths
+LEAST_WEIGHT = 1e-3
+
+
+def slabs(
+    volume: np.ndarray,
+    window: Sequence[int],
+    classify: Callable[[Tensor], Tensor],
+    device: torch.device,
+    at_once: int,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Class probabilities of a volume that is at least as large as a window, blended with Gaussian weights.
+
+    Args:
+        volume: float32 (D, H, W).
+        window: (d, h, w).
+        classify: gives (N, K, d, h, w) for windows (N, 1, d, h, w).
+        device: where it computes.
+        at_once: windows it is given at a time.
+
+    Yields:
+        Index of the first plane, and float32 (K, planes, H, W): all planes once, in order. The array is used again
+        for the next planes.
+    """
+    source = torch.as_tensor(volume, dtype=torch.float32)
+    starts, *across = (window_starts(size, width) for size, width in zip(source.shape, window, strict=True))
+    corners = list(itertools.product(*across))
+    weight = window_weights(window)
+    total = torch.zeros(window[0], *source.shape[1:])
+    blended: Tensor | None = None
+    places = [_place((start, *corner), window) for start in starts for corner in corners]
+    found = _seen(source, places, classify, device, at_once)
+    for start, following in zip(starts, [*starts[1:], len(source)]):
+        for (_, *plane), probabilities in itertools.islice(found, len(corners)):
+            if blended is None:
+                blended = torch.zeros(len(probabilities), *total.shape)
+            blended[(slice(None), slice(None), *plane)].addcmul_(probabilities, weight)
+            total[(slice(None), *plane)].add_(weight)
+        assert blended is not None
+        done = following - start
+        yield start, blended[:, :done].div_(total[:done]).numpy()
+        for sums in (blended, total[None]):
+            sums[:, : window[0] - done] = sums[:, done:].clone()
+            sums[:, window[0] - done :] = 0
+
+
+def window_starts(size: int, width: int) -> list[int]:
+    """Where windows of ``width`` voxels begin along an axis, so that each overlaps the next by half or more."""
+    stride = max(1, int(width * (1 - OVERLAP)))
+    return [*range(0, size - width, stride), size - width]
+
+
+def window_weights(window: Sequence[int]) -> Tensor:
+    """Weight (d, h, w) of each voxel of a window: 1 in the middle, falling to the edges, never 0."""
+    weight = torch.ones(())
+    for width in window:
+        offset = torch.arange(width) - (width - 1) / 2
+        weight = weight[..., None] * torch.exp(-0.5 * (offset / (SIGMA * width)) ** 2)
+    return weight.clamp(min=LEAST_WEIGHT)
+
+
+def _seen(
+    source: Tensor, places: list[tuple[slice, ...]], classify: Callable, device: torch.device, at_once: int
+) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    """Each place with what the network says of it, on the CPU; several at a time are faster than one."""
+    for first in range(0, len(places), at_once):
+        chunk = places[first : first + at_once]
+        yield from zip(chunk, classify(torch.stack([source[place] for place in chunk])[:, None].to(device)).cpu())
+
+
+def _place(corner: tuple[int, ...], window: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(low, low + width) for low, width in zip(corner, window))
