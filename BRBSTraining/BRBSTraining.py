@@ -24,6 +24,8 @@ from brbs.model_folder import TRAINING_FOLDER
 from brbs.settings import DEFAULT_PRESET, PRESETS
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.InspectorRun import InspectorRequest, InspectorRun
+from BRBSTrainingLib.InspectorScene import InspectorScene
 from BRBSTrainingLib.KnownModels import KnownModel, knownModels
 from BRBSTrainingLib.SampleStudy import registerSampleStudy
 from BRBSTrainingLib.SceneImport import atlasFiles, scanFile
@@ -121,11 +123,19 @@ class BRBSTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
-    """Studies and trainings, without a panel; for scripts, too."""
+    """Studies and trainings, without a panel; for scripts, too.
+
+    Attributes:
+        engine: starts the engine's processes.
+        inspector: the sample that is shown.
+        inspectorRun: the engine generating one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.engine = Engine()
+        self.inspector = InspectorScene()
+        self.inspectorRun = InspectorRun(self.engine)
         self._settings = UserSettings()
         self._jobs: dict[Path, TrainingJob] = {}
 
@@ -245,6 +255,32 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
     def models(self) -> list[KnownModel]:
         """The models that this user has trained or added, the newest first."""
         return knownModels(self._settings)
+
+    def inspect(
+        self, model: str | Path, atlas: str, style: str | Path, space: str | Path, device: str = "auto"
+    ) -> InspectorScene:
+        """Generates a sample and shows it as nodes; the application stays alive meanwhile.
+
+        Args:
+            model: folder of a model.
+            atlas: name of one of its atlases.
+            style: scan whose style is taken.
+            space: scan whose shape is taken.
+            device: "auto", "cpu", "cuda:0", ...
+
+        Returns:
+            The sample, which follows ``setAlpha`` and ``setBeta``.
+
+        Raises:
+            InputError: nothing can be generated from these, or the engine cannot be started.
+        """
+        request = InspectorRequest(Path(model), atlas, Path(style), Path(space), device=device)
+        self.inspectorRun.start(request)
+        while not self.inspectorRun.poll():
+            slicer.app.processEvents()
+            time.sleep(0.05)
+        self.inspector.load(self.inspectorRun.folder)
+        return self.inspector
 
     def _launch(self, study: StudyFolder, model: Path, options: list[str], device: str, description) -> TrainingJob:
         if holder := study.lockHolder:

@@ -88,6 +88,12 @@ class InspectorScene:
         for node in (image, labels):
             slicer.util.arrayFromVolumeModified(node)
 
+    def showField(self, grid: bool, arrows: bool) -> None:
+        """Draws the displacement in the slice views as a bent grid, as arrows, or both."""
+        node = self.find(DISPLACEMENT)
+        for index, shown in enumerate((grid, arrows)) if node else ():
+            node.GetNthDisplayNode(index).SetVisibility(shown)
+
     # ---- nodes
 
     def find(self, role: str):
@@ -98,8 +104,7 @@ class InspectorScene:
     def remove(self) -> None:
         """Removes all nodes and forgets the sample."""
         self.sample = self._grid = None
-        nodes = slicer.util.getNodesByClass("vtkMRMLNode")
-        for node in nodes:
+        for node in slicer.util.getNodesByClass("vtkMRMLNode"):
             if node.GetAttribute(ATTRIBUTE):
                 slicer.mrmlScene.RemoveNode(node)
 
@@ -126,7 +131,8 @@ class InspectorScene:
         transform = self._node(DISPLACEMENT)
         self._grid.SetDisplacementScale(self._alpha)
         transform.SetAndObserveTransformFromParent(self._grid)
-        _fitGrid(transform.GetDisplayNode(), self._grid)
+        for index in range(transform.GetNumberOfDisplayNodes()):
+            _fitSpacing(transform.GetNthDisplayNode(index), self._grid)
         for role in (GENERATED, GENERATED_LABELS):
             self.find(role).SetAndObserveTransformNodeID(transform.GetID())
 
@@ -138,18 +144,32 @@ class InspectorScene:
     def _node(self, role: str):
         node = self.find(role)
         if node is None:
+            for orphan in slicer.util.getNodesByClass("vtkMRMLDisplayNode"):
+                if orphan.GetAttribute(ATTRIBUTE) == _displayRole(role):
+                    slicer.mrmlScene.RemoveNode(orphan)
             node = slicer.mrmlScene.AddNewNodeByClass(_className(role), f"BRBS {_('inspector')} {role}")
             node.SetAttribute(ATTRIBUTE, role)
             node.SetSaveWithScene(False)
             if not role.endswith("colours"):
-                node.CreateDefaultDisplayNodes()
-                node.GetDisplayNode().SetSaveWithScene(False)
-                self._style(role, node.GetDisplayNode())
+                self._addDisplay(role, node)
         return node
+
+    def _addDisplay(self, role: str, node) -> None:
+        node.CreateDefaultDisplayNodes()
+        if role == DISPLACEMENT:
+            arrows = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformDisplayNode")
+            arrows.SetVisualizationMode(arrows.VIS_MODE_GLYPH)
+            node.GetDisplayNode().SetVisualizationMode(arrows.VIS_MODE_GRID)
+            node.AddAndObserveDisplayNodeID(arrows.GetID())
+        for index in range(node.GetNumberOfDisplayNodes()):
+            display = node.GetNthDisplayNode(index)
+            display.SetAttribute(ATTRIBUTE, _displayRole(role))
+            display.SetSaveWithScene(False)
+            self._style(role, display)
 
     def _style(self, role: str, display) -> None:
         if role == DISPLACEMENT:
-            display.SetVisibility(True)
+            display.SetVisibility(display.GetVisualizationMode() == display.VIS_MODE_GRID)
             display.SetVisibility2D(True)
             return
         if role in LABELS:
@@ -172,6 +192,10 @@ class InspectorScene:
         node = self._node(f"{role} colours")
         style(node)
         return node
+
+
+def _displayRole(role: str) -> str:
+    return f"{role} display"
 
 
 def _className(role: str) -> str:
@@ -208,7 +232,7 @@ def _magnitude(grid) -> tuple[np.ndarray, np.ndarray]:
     return lengths.reshape(field.GetDimensions()[::-1]), matrix
 
 
-def _fitGrid(display, grid) -> None:
+def _fitSpacing(display, grid) -> None:
     """Lines and arrows as far apart as fits the field's size."""
     field = grid.GetDisplacementGrid()
     lengths = [size * spacing for size, spacing in zip(field.GetDimensions(), field.GetSpacing(), strict=True)]

@@ -13,6 +13,7 @@ from brbs.errors import InputError
 from .AtlasSection import AtlasSection
 from .EngineSection import EngineSection
 from .FormConnection import FormConnection
+from .InspectorSection import InspectorSection
 from .ScanSection import ScanSection
 from .SettingsSection import SettingsSection
 from .StructuresSection import StructuresSection
@@ -40,6 +41,7 @@ class TrainingPanel:
         atlases = AtlasSection(ui, self.session, self.guard)
         scans = ScanSection(ui, self.session, self.guard)
         train = TrainSection(ui, self.session, self._settings, self.guard)
+        self._inspector = InspectorSection(ui, self.session, self._settings, self.guard)
         self._sections = [
             (StructuresSection(ui, self.session, self.guard), {STUDY, FILES}),
             (atlases, {STUDY, FILES}),
@@ -47,6 +49,7 @@ class TrainingPanel:
             (self._settings, {STUDY, FILES, ENGINE}),
             (EngineSection(ui, self.session, self.guard), {ENGINE}),
             (train, {STUDY, FILES, ENGINE, JOB}),
+            (self._inspector, {STUDY, FILES, ENGINE, JOB}),
         ]
         ui.studyPathEdit.connect("currentPathChanged(QString)", lambda path: self.guard(lambda: self._choose(path)))
         ui.createStudyButton.connect("clicked(bool)", lambda checked: self.guard(self._create))
@@ -58,6 +61,7 @@ class TrainingPanel:
     def close(self) -> None:
         """Stops watching; a training goes on."""
         self._timer.stop()
+        self._inspector.close()
         self.setParameters(None)
         self.session.close()
 
@@ -87,6 +91,7 @@ class TrainingPanel:
     def tick(self) -> None:
         """Takes in what has happened and shows it."""
         try:
+            self._inspector.poll()
             changed = self.session.tick()
         except InputError as error:
             self.session.say(str(error))

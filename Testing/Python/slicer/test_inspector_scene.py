@@ -56,8 +56,11 @@ def inspectorNodes() -> list:
 
 def test_one_set_of_nodes_which_are_not_saved(shown, folder) -> None:
     before = {node.GetID() for node in inspectorNodes()}
-    names = sorted(node.GetName() for node in inspectorNodes())
-    assert names[0].startswith("BRBS inspector") and len(set(names)) == len(names) == len(ROLES) + 3
+    named = [node for node in inspectorNodes() if not node.IsA("vtkMRMLDisplayNode")]
+    colours = [node for node in named if node.IsA("vtkMRMLColorNode")]
+    assert len(named) - len(colours) == len(ROLES) and len(colours) == 3
+    assert len({node.GetName() for node in named}) == len(named)
+    assert all(node.GetName().startswith("BRBS inspector ") for node in named)
     assert not any(node.GetSaveWithScene() for node in inspectorNodes())
     shown.load(folder)
     assert {node.GetID() for node in inspectorNodes()} == before
@@ -146,6 +149,26 @@ def test_deleted_nodes_and_a_closed_scene(shown, scene) -> None:
     assert shown.alpha == 0.5
     for role, before in expected.items():
         assert np.array_equal(array(shown, role), before), role
+
+
+def test_field_is_drawn_as_grid_as_arrows_or_both(shown) -> None:
+    node = shown.find(DISPLACEMENT)
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    modes = [display.GetVisualizationMode() for display in displays]
+    assert modes == [displays[0].VIS_MODE_GRID, displays[0].VIS_MODE_GLYPH]
+    assert [display.GetVisibility() for display in displays] == [1, 0]
+    for drawn in ((1, 1), (0, 1), (0, 0), (1, 0)):
+        shown.showField(*map(bool, drawn))
+        assert tuple(display.GetVisibility() for display in displays) == drawn
+        assert all(display.GetVisibility2D() for display in displays)
+
+
+def test_display_nodes_of_deleted_nodes_go_with_the_next(shown) -> None:
+    count = len(inspectorNodes())
+    for role in (GENERATED, DISPLACEMENT):
+        slicer.mrmlScene.RemoveNode(shown.find(role))
+    shown.setAlpha(0.5)
+    assert len(inspectorNodes()) == count
 
 
 def test_checkerboard_keeps_every_other_field_of_the_target(shown, folder) -> None:

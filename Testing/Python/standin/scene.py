@@ -40,6 +40,14 @@ class Module:
         return self._logic
 
 
+class SequencesModule(Module):
+    """Sequences: its toolbar plays one browser."""
+
+    def setToolBarActiveBrowserNode(self, browser) -> None:
+        """Remembers the browser."""
+        self.toolBarBrowser = browser
+
+
 def installScene():
     """Makes a fresh `slicer.mrmlScene`, as the application has it at its start, with `slicer.modules` working on it.
 
@@ -59,7 +67,8 @@ def installScene():
             with _quiet():  # no complaints about the application's colour files, which slicer-core lacks
                 logic.SetMRMLScene(scene)
         applicationLogic.SetModuleLogic(name, logic)
-        setattr(modules, name.lower(), Module(name, logic))
+        module = SequencesModule if name == "Sequences" else Module
+        setattr(modules, name.lower(), module(name, logic))
     applicationLogic.SetColorLogic(modules.colors.logic())
     _addViewNodes(scene)
     slicer.mrmlScene = scene
