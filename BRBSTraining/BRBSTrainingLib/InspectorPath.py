@@ -58,11 +58,10 @@ class InspectorPath:
         sequence = _add(SEQUENCE, _("BRBS inspector path"))
         sequence.SetIndexName("alpha")
         sequence.SetIndexUnit("")
-        grid, alpha = node.GetTransformFromParent(), self._shown.alpha
+        grid = node.GetTransformFromParent()
         for share in np.linspace(0, 1, STEPS):
             grid.SetDisplacementScale(share)
             sequence.SetDataNodeAtValue(node, f"{share:.1f}")
-        grid.SetDisplacementScale(alpha)
         browser = _add(BROWSER, _("BRBS inspector path browser"))
         browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
         browser.AddProxyNode(node, sequence, False)
