@@ -127,15 +127,13 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
 
     Attributes:
         engine: starts the engine's processes.
-        inspector: the sample that is shown.
-        inspectorRun: the engine generating one.
+        inspector: the generated sample that is shown.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.engine = Engine()
         self.inspector = InspectorScene()
-        self.inspectorRun = InspectorRun(self.engine)
         self._settings = UserSettings()
         self._jobs: dict[Path, TrainingJob] = {}
 
@@ -274,12 +272,16 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: nothing can be generated from these, or the engine cannot be started.
         """
-        request = InspectorRequest(Path(model), atlas, Path(style), Path(space), device=device)
-        self.inspectorRun.start(request)
-        while not self.inspectorRun.poll():
-            slicer.app.processEvents()
-            time.sleep(0.05)
-        self.inspector.load(self.inspectorRun.folder)
+        model, style, space = (Path(path).absolute() for path in (model, style, space))  # the engine runs elsewhere
+        run = InspectorRun(self.engine)
+        try:
+            run.start(InspectorRequest(model, atlas, style, space, device=device, samples=0))
+            while not run.poll():
+                slicer.app.processEvents()
+                time.sleep(0.05)
+            self.inspector.load(run.folder)
+        finally:
+            run.close()
         return self.inspector
 
     def _launch(self, study: StudyFolder, model: Path, options: list[str], device: str, description) -> TrainingJob:

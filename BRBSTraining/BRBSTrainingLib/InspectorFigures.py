@@ -9,8 +9,12 @@ from slicer.i18n import tr as _
 
 from .RowTable import GOOD, ODD, Row
 
-HEADERS = ("Structure", "Folded", "Dice before", "Dice after")
 MUCH_FOLDED = 0.01  # share of voxels
+
+
+def headers() -> list[str]:
+    """Titles of the table's columns."""
+    return [_("Structure"), _("Folded"), _("Dice")]
 
 
 def summary(figures: Mapping[str, Any]) -> str:
@@ -44,9 +48,5 @@ def _row(name: str, folded: float | None, before: float | None, after: float | N
     told = _("{share} of the structure's voxels are folded by the whole deformation.")
     unknown = _("Nothing is left of the structure after the whole deformation.")
     toolTip = unknown if folded is None else told.format(share=percent(folded))
-    cells = (name, percent(folded), _dice(before), _dice(after))
-    return Row(name, cells, ODD if odd else GOOD, toolTip)
-
-
-def _dice(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    dice = "–" if after is None else f"{before:.2f} → {after:.2f}"
+    return Row(name, (name, percent(folded), dice), ODD if odd else GOOD, toolTip)

@@ -14,10 +14,10 @@ from brbs.inspector_files import SAMPLES
 from brbs.settings import PATH_CONCENTRATION
 
 from .InspectorChoices import atlasChoices, modelChoices, spaceChoices, styleChoices
-from .InspectorFigures import HEADERS, rows, summary
+from .InspectorFigures import headers, rows, summary
 from .InspectorLayout import InspectorLayout
 from .InspectorPath import InspectorPath
-from .InspectorRun import InspectorRequest
+from .InspectorRun import InspectorRequest, InspectorRun
 from .InspectorScene import BOARD, GENERATED, JACOBIAN, MAGNITUDE, TARGET
 from .RowTable import RowTable
 from .SettingsSection import SettingsSection
@@ -39,13 +39,13 @@ class InspectorSection:
 
     def __init__(self, ui, session: StudySession, settings: SettingsSection, guard) -> None:
         self._ui, self._session, self._settings = ui, session, settings
-        self._run, self._shown = session.logic.inspectorRun, session.logic.inspector
+        self._run, self._shown = InspectorRun(session.logic.engine), session.logic.inspector
         self._layout, self._path = InspectorLayout(self._shown), InspectorPath(self._shown)
-        self._table = RowTable(ui.inspectorTable, HEADERS)
+        self._table = RowTable(ui.inspectorTable, headers())
         texts = [_("Nothing"), _("Target"), _("Target, checkerboard"), _("Jacobian determinant"), _("Displacement")]
         ui.overlayCombo.addItems(texts)  # of OVERLAYS
         self._lists: dict[str, list] = {}
-        self._following = False  # the sliders follow the path, not the user
+        self._following = False  # the sliders move, but not by the user
         self._sample = -1  # which of the drawn samples is shown
         self._wasBusy, self._problem = False, ""
         actions = {
@@ -80,7 +80,7 @@ class InspectorSection:
         study = self._session.study
         self._list(self._ui.inspectorModelCombo, modelChoices(study) if study else [])
         self._list(self._ui.styleCombo, styleChoices(study) if study else [])
-        self._list(self._ui.spaceCombo, spaceChoices(study) if study else [])
+        self._list(self._ui.spaceCombo, spaceChoices(study) if study else [], first=1)  # not the style scan, too
         self._listAtlases()
 
     def poll(self) -> None:
@@ -105,8 +105,8 @@ class InspectorSection:
         self._path.stop()
         self._run.close()
 
-    def _list(self, combo, choices: list) -> None:
-        """Offers choices; the chosen one stays where it is still there."""
+    def _list(self, combo, choices: list, first: int = 0) -> None:
+        """Offers choices; the chosen one stays where it is still there, else that of index ``first`` is."""
         if self._lists.get(combo.objectName) == choices:
             return
         before = self._chosen(combo)
@@ -114,7 +114,7 @@ class InspectorSection:
         combo.blockSignals(True)
         combo.clear()
         combo.addItems([getattr(choice, "name", choice) for choice in choices])
-        combo.setCurrentIndex(choices.index(before) if before in choices else min(0, len(choices) - 1))
+        combo.setCurrentIndex(choices.index(before) if before in choices else min(first, len(choices) - 1))
         combo.blockSignals(False)
 
     def _chosen(self, combo):
@@ -150,6 +150,7 @@ class InspectorSection:
         ui.generateButton.toolTip = blocker or _("Let the engine register the atlas with both scans and show the path.")
         ui.cancelInspectorButton.enabled = busy
         ui.inspectorProgress.visible = busy
+        ui.inspectorTable.visible = has
         drawn = has and bool(self._shown.sample.figures.get("samples"))
         for widget in (ui.alphaSlider, ui.betaSlider, ui.playPathButton, ui.randomButton, ui.overlayCombo):
             widget.enabled = has
@@ -200,7 +201,7 @@ class InspectorSection:
         self._table.show(found)
         height = self._ui.inspectorTable.horizontalHeader().height
         rowHeight = self._ui.inspectorTable.verticalHeader().defaultSectionSize
-        self._ui.inspectorTable.setMinimumHeight(height + rowHeight * min(len(found), TABLE_ROWS) + 4)
+        self._ui.inspectorTable.setFixedHeight(height + rowHeight * min(len(found), TABLE_ROWS) + 4)
         self._showState()
 
     # ---- the path
@@ -235,10 +236,8 @@ class InspectorSection:
         if self._shown.sample is None:
             return
         alpha = self._shown.alpha
-        if abs(alpha - self._ui.alphaSlider.value) > 0.5 * 10**-self._ui.alphaSlider.decimals:
-            self._following = True
-            self._ui.alphaSlider.value = alpha
-            self._following = False
+        if abs(alpha - self._ui.alphaSlider.value) > 10**-self._ui.alphaSlider.decimals:
+            self._setSliders(alpha, self._shown.beta)
         self._ui.playPathButton.checked = self._path.playing
         side = self._layout.sideBySide
         if side != self._ui.sideBySideCheck.checked:  # the user has chosen another layout
@@ -260,8 +259,15 @@ class InspectorSection:
 
     def _go(self, alpha: float, beta: float) -> None:
         self._path.stop()
+        self._setSliders(alpha, beta)
+        self._mix(lambda: (self._shown.setAlpha(alpha), self._shown.setBeta(beta)))  # exactly, sliders round
+
+    def _setSliders(self, alpha: float, beta: float) -> None:
+        """Lets the sliders show what has been set, which is not sliding."""
+        self._following = True
         self._ui.alphaSlider.value = alpha
         self._ui.betaSlider.value = beta
+        self._following = False
 
     def _saveSheet(self) -> None:
         title = _("Save the sheet of samples")
