@@ -134,6 +134,9 @@ def _add_warp(subparsers) -> None:
     command.add_argument("--space-labels", metavar="FILE", help=about)
     command.add_argument("--alpha", type=float, default=1.0, help="share of the deformation (default: 1)")
     command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
+    about = "draw N pairs of shares as training does, and put their samples on one sheet (default: 0)"
+    command.add_argument("--samples", type=int, default=0, metavar="N", help=about)
+    command.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
     command.add_argument("--output", required=True, metavar="DIR")
     _add_device(command)
 

@@ -139,6 +139,8 @@ def warp(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         space_labels=Path(arguments.space_labels) if arguments.space_labels else None,
         checkpoint=arguments.checkpoint,
+        samples=arguments.samples,
+        seed=arguments.seed,
     )
     for path in inspect(inspection):
         log.info("wrote %s", path)

@@ -16,6 +16,8 @@ from .model import ModelBundle
 from .model_description import MODEL_FILE
 from .trained_model import checkpoint_model
 
+MOST_SAMPLES = 100  # on one sheet
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -32,6 +34,8 @@ class Inspection:
         device: as for :func:`brbs.device.choose_device`.
         space_labels: label map of the space scan to compare with; None: if that scan is an atlas of the model, its own.
         checkpoint: take the networks of the training's last checkpoint although there is a model.
+        samples: number of samples of the same atlas and scans to draw as in training, 0 to ``MOST_SAMPLES``.
+        seed: of these draws.
     """
 
     model: Path
@@ -44,16 +48,20 @@ class Inspection:
     device: str = "auto"
     space_labels: Path | None = None
     checkpoint: bool = False
+    samples: int = 0
+    seed: int = 0
 
     def check(self) -> None:
         """Refuses what is wrong whatever the files hold.
 
         Raises:
-            InputError: a number that is not finite; an output file that is one of the scans.
+            InputError: a number that is not finite, too many samples; an output file that is one of the scans.
         """
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not math.isfinite(value):
                 raise InputError(f"--{name} {value}: must be a finite number, usually 0 to 1")
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise InputError(f"--samples {self.samples}: must be 0 to {MOST_SAMPLES}")
         for file in filter(None, (self.style, self.space, self.space_labels)):
             if file.resolve() in {(self.output / name).resolve() for name in FILES}:
                 raise InputError(f"{file}: would be overwritten; choose another --output")
@@ -73,7 +81,9 @@ def inspect(inspection: Inspection) -> list[Path]:
     - ``figures.json``: for the whole deformation and for the share in the sample, the fraction of folded voxels
       (determinant <= 0) overall and per structure (null: nothing left of it), and the LNCC of atlas and space scan
       before and after the whole. Where a label map of the space scan is known, "dice" of the atlas's label map by
-      structure, likewise. "notes": sentences on what was done to scans, and on the networks.
+      structure, likewise. "notes": sentences on what was done to scans, and on the networks. "samples": alpha and beta
+      of the samples on the sheet.
+    - ``samples.png``: a sheet of samples drawn as in training; only if any were asked for.
 
     Returns:
         The files written.
@@ -101,7 +111,10 @@ def inspect(inspection: Inspection) -> list[Path]:
     sample.figures |= path.overlap(reference) if reference is not None else {}
     sample.figures |= {"model": str(inspection.model), "atlas": bundle.provenance["atlases"][index]}
     sample.figures |= {"style": str(inspection.style), "space": str(inspection.space), "notes": placer.notes}
-    return write_sample(sample, bundle.schema, physical_frame(bundle.grid, space.placement), inspection.output)
+    draws = path.draws(inspection.samples, inspection.seed)
+    sample.figures["samples"] = [{"alpha": draw.alpha, "beta": draw.beta} for draw in draws]
+    frame = physical_frame(bundle.grid, space.placement)
+    return write_sample(sample, draws, bundle.schema, frame, inspection.output)
 
 
 def _model(inspection: Inspection) -> tuple[ModelBundle, str]:

@@ -1,9 +1,9 @@
-"""The contact sheet of a generated sample: three planes through the structures, from atlas to target."""
+"""Pictures of generated samples: one from atlas to target in three planes, and many in one plane."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,14 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from .inspector_sample import Draw, Sample, centre
 from .study import LabelSchema
-
-if TYPE_CHECKING:
-    from .inspector_sample import Sample
 
 PLANES = (("axial", 0), ("coronal", 1), ("sagittal", 2))  # name, axis of a (D, H, W) array that the plane is normal to
 FOLDED_COLOUR = "#ff00ff"
 LEGEND_ENTRIES = 12
+TILE_INCHES = 1.7  # width of a sample on the sheet
 GRID_LINES = 16  # along the longest side of the volume
 
 
@@ -53,7 +52,7 @@ def contact_sheet(sample: Sample, schema: LabelSchema, spacing: Sequence[float])
         ),
     ]
     figure, panels, colour_panel = _layout(sample.jacobian.shape, spacing, len(columns))
-    where = _centre(sample.generated_labels)
+    where = centre(sample.generated_labels)
     for row, (plane, axis) in zip(panels, PLANES, strict=True):
         cut = Slice(axis, where[axis], spacing)
         for ax, (title, draw) in zip(row, columns, strict=True):
@@ -69,6 +68,45 @@ def contact_sheet(sample: Sample, schema: LabelSchema, spacing: Sequence[float])
     _legend(figure, schema)
     figure.suptitle(_caption(sample), fontsize=11, y=1 - 0.12 / figure.get_figheight(), va="top")
     return figure
+
+
+def sample_sheet(draws: Sequence[Draw], schema: LabelSchema, spacing: Sequence[float]) -> Figure:
+    """Draws one plane of each of several samples side by side, with the shares of space and style under it.
+
+    Args:
+        draws: what to draw, at least one.
+        schema: names and colours of the structures.
+        spacing: mm, (x, y, z).
+    """
+    rows, columns = _rows_and_columns(len(draws))
+    extent = np.array(draws[0].image.shape) * (spacing[1], spacing[0])  # of a tile, mm: height, width
+    extent = extent / extent[1] * TILE_INCHES
+    height, width = extent + (0.35, 0.07)  # room for the words under it
+    size = (max(columns * width, 4.0), rows * height + 0.4)
+    figure = Figure(figsize=size)
+    ax = figure.add_axes((0, 0.4 / size[1], columns * width / size[0], 1 - 0.4 / size[1]))  # one is quicker than many
+    for index, draw in enumerate(draws):
+        top, left = index // columns * height, index % columns * width
+        y, x = (
+            start + (np.arange(count) + 0.5) / count * length
+            for start, count, length in zip((top, left), draw.image.shape, extent, strict=True)
+        )
+        box = (left, left + extent[1], top + extent[0], top)
+        ax.imshow(draw.image, extent=box, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        _outlines(ax, draw.labels, schema, x, y)
+        words = f"$\\alpha$ {draw.alpha:.2f}   $\\beta$ {draw.beta:.2f}"
+        ax.text(left + extent[1] / 2, top + extent[0] + 0.08, words, fontsize=9, ha="center", va="top")
+    ax.set(xlim=(0, columns * width), ylim=(rows * height, 0))
+    ax.set_axis_off()
+    _legend(figure, schema, folded=False)
+    return figure
+
+
+def _rows_and_columns(count: int) -> tuple[int, int]:
+    """About three columns for two rows; of like shapes that which leaves the fewest places empty."""
+    wide = math.ceil(math.sqrt(1.5 * count))
+    columns = min((wide, wide + 1, max(1, wide - 1)), key=lambda columns: -count % columns)
+    return math.ceil(count / columns), columns
 
 
 class Slice:
@@ -88,14 +126,6 @@ class Slice:
         ax.imshow(self.of(volume), origin=self.origin, aspect=self.aspect, interpolation="nearest", **options)
 
 
-def _centre(labels: np.ndarray) -> tuple[int, ...]:
-    """Along each axis the plane that cuts most of the structures; the middle where there are none."""
-    if not labels.any():
-        return tuple(size // 2 for size in labels.shape)
-    inside = labels != 0
-    return tuple(int(inside.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3))
-
-
 def _grey(
     ax: Axes, cut: Slice, image: np.ndarray, labels: np.ndarray | None = None, schema: LabelSchema | None = None
 ) -> None:
@@ -103,10 +133,15 @@ def _grey(
     if labels is None or schema is None:
         return
     plane = cut.of(labels)
+    _outlines(ax, plane, schema, np.arange(plane.shape[1]), np.arange(plane.shape[0]))
+
+
+def _outlines(ax: Axes, plane: np.ndarray, schema: LabelSchema, x: np.ndarray, y: np.ndarray) -> None:
+    """Borders of the structures of a plane of class indices whose columns lie at ``x`` and rows at ``y``."""
     for index, label in enumerate(schema.labels, start=1):
         mask = plane == index
         if mask.any() and not mask.all():
-            ax.contour(mask.astype(float), levels=[0.5], colors=[label.colour], linewidths=1.3)
+            ax.contour(x, y, mask.astype(float), levels=[0.5], colors=[label.colour], linewidths=1.3)
 
 
 def _draw_grid(ax: Axes, cut: Slice, sample: Sample) -> None:
@@ -146,12 +181,13 @@ def _layout(shape: tuple[int, ...], spacing: Sequence[float], count: int) -> tup
     return figure, panels, figure.add_subplot(grid[:, count])
 
 
-def _legend(figure: Figure, schema: LabelSchema) -> None:
+def _legend(figure: Figure, schema: LabelSchema, folded: bool = True) -> None:
     shown, more = schema.labels[:LEGEND_ENTRIES], len(schema.labels) - LEGEND_ENTRIES
     handles: list[Line2D | Patch] = [Line2D([], [], color=label.colour, label=label.name) for label in shown]
     if more > 0:
         handles.append(Line2D([], [], linestyle="", label=f"and {more} more"))
-    handles.append(Patch(color=FOLDED_COLOUR, label="folded (determinant below 0)"))
+    if folded:
+        handles.append(Patch(color=FOLDED_COLOUR, label="folded (determinant below 0)"))
     figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 7), frameon=False, fontsize=9)
 
 

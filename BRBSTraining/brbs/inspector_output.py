@@ -8,20 +8,24 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
+from . import inspector_files as names
 from .alignment import split_affine
 from .errors import InputError
 from .files import replacing, write_json
 from .grid import WorkingGrid
-from .inspector_files import FILES
-from .inspector_sample import Sample
+from .inspector_sample import Draw, Sample
 from .study import LabelSchema
 from .volumes import write_image, write_label_map
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("brbs")
 
@@ -72,8 +76,10 @@ def displacement_transform(flow: np.ndarray, frame: sitk.Image, scale: int = 1) 
 # Files
 
 
-def write_sample(sample: Sample, schema: LabelSchema, frame: sitk.Image, output: Path) -> list[Path]:
-    """Writes ``FILES``, all of them or none.
+def write_sample(
+    sample: Sample, draws: Sequence[Draw], schema: LabelSchema, frame: sitk.Image, output: Path
+) -> list[Path]:
+    """Writes ``FILES``, and ``SAMPLES`` if there are draws: all of them or none.
 
     Raises:
         InputError: the folder cannot be written.
@@ -85,32 +91,39 @@ def write_sample(sample: Sample, schema: LabelSchema, frame: sitk.Image, output:
     def labels(classes: np.ndarray) -> Callable[[Path], None]:
         return lambda path: write_label_map(_on(frame, schema.decode(classes)), path, schema.meta)
 
-    writers = (
-        image(sample.generated_image),
-        labels(sample.generated_labels),
-        image(sample.atlas_image),
-        labels(sample.atlas_labels),
-        labels(sample.style_labels),
-        image(sample.style_switch),
-        image(sample.style_difference),
-        image(sample.space_image),
-        lambda path: _write_transform(displacement_transform(sample.coarse_flow, frame, sample.scale), path),
-        image(sample.jacobian),
-        lambda path: write_json(path, sample.figures),
-        lambda path: _write_contact_sheet(sample, schema, frame.GetSpacing(), path),
-    )
+    spacing = frame.GetSpacing()
+    writers = {
+        names.GENERATED: image(sample.generated_image),
+        names.GENERATED_LABELS: labels(sample.generated_labels),
+        names.ATLAS: image(sample.atlas_image),
+        names.ATLAS_LABELS: labels(sample.atlas_labels),
+        names.STYLE_LABELS: labels(sample.style_labels),
+        names.STYLE_SWITCH: image(sample.style_switch),
+        names.STYLE_DIFFERENCE: image(sample.style_difference),
+        names.SPACE: image(sample.space_image),
+        names.DISPLACEMENT: lambda path: _write_transform(
+            displacement_transform(sample.coarse_flow, frame, sample.scale), path
+        ),
+        names.JACOBIAN: image(sample.jacobian),
+        names.FIGURES: lambda path: write_json(path, sample.figures),
+        names.CONTACT_SHEET: lambda path: _write_contact_sheet(sample, schema, spacing, path),
+    }
+    if draws:
+        writers[names.SAMPLES] = lambda path: _write_sample_sheet(draws, schema, spacing, path)
     aside = output / f".partial-{os.getpid()}"
     try:
-        for name, write in zip(FILES, writers, strict=True):
+        for name, write in writers.items():
             write(aside / name)
-        for name in FILES:
+        for name in writers:
             with replacing(output / name) as temporary:
                 os.replace(aside / name, temporary)
     except InputError as error:
         raise InputError(str(error).replace(str(aside), str(output))) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return [output / name for name in FILES]
+    if not draws:
+        (output / names.SAMPLES).unlink(missing_ok=True)  # of an earlier call
+    return [output / name for name in writers]
 
 
 def _on(frame: sitk.Image, array: np.ndarray) -> sitk.Image:
@@ -130,5 +143,15 @@ def _write_transform(transform: sitk.Transform, path: Path) -> None:
 def _write_contact_sheet(sample: Sample, schema: LabelSchema, spacing: tuple[float, ...], path: Path) -> None:
     from .inspector_figure import contact_sheet  # Matplotlib takes long to import
 
+    _write_figure(contact_sheet(sample, schema, spacing), path)
+
+
+def _write_sample_sheet(draws: Sequence[Draw], schema: LabelSchema, spacing: tuple[float, ...], path: Path) -> None:
+    from .inspector_figure import sample_sheet
+
+    _write_figure(sample_sheet(draws, schema, spacing), path)
+
+
+def _write_figure(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
-        contact_sheet(sample, schema, spacing).savefig(temporary, format="png", dpi=110, facecolor="white")
+        figure.savefig(temporary, format="png", dpi=110, facecolor="white")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .data import TrainingData
 from .device import memory_format
+from .generation import draw_fractions
 from .losses import lncc
 from .metrics import dice
 from .model import ModelBundle
@@ -57,6 +58,16 @@ class Sample:
     generated_image: np.ndarray
     generated_labels: np.ndarray
     figures: dict[str, Any]
+
+
+@dataclass
+class Draw:
+    """One plane of a sample that was drawn as in training: alpha, beta, image in [0, 1] and class indices."""
+
+    alpha: float
+    beta: float
+    image: np.ndarray
+    labels: np.ndarray
 
 
 class SamplePath:
@@ -147,6 +158,22 @@ class SamplePath:
             figures=figures,
         )
 
+    def draws(self, count: int, seed: int) -> list[Draw]:
+        """Samples of shares drawn as in training; of each the axial plane through most of the structures.
+
+        Args:
+            count: how many.
+            seed: of the draws.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        plane = centre(self._atlas_labels)[0]
+        drawn = []
+        for _ in range(count):
+            alpha, beta = draw_fractions(2, generator).tolist()
+            image, labels = (volume[0, 0, plane].cpu().numpy() for volume in self.at(alpha, beta))
+            drawn.append(Draw(alpha, beta, image, labels))
+        return drawn
+
     @torch.no_grad()
     def overlap(self, reference: np.ndarray) -> dict[str, Any]:
         """Dice of the atlas's label map, as it is and wholly warped, with the space scan's: an entry for the figures.
@@ -181,6 +208,14 @@ class SamplePath:
         only_at_the_end = (best == mine) & (other < own)
         switch = torch.where(only_at_the_end, float(np.nextafter(np.float32(1), np.float32(0))), switch)
         return _array(other.to(torch.uint8)), _array(switch)
+
+
+def centre(labels: np.ndarray) -> tuple[int, ...]:
+    """Along each axis the plane that cuts most of the structures; the middle where there are none."""
+    if not labels.any():
+        return tuple(size // 2 for size in labels.shape)
+    inside = labels != 0
+    return tuple(int(inside.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3))
 
 
 def _array(volume: Tensor) -> np.ndarray:

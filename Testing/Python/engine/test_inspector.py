@@ -206,6 +206,24 @@ def test_the_contact_sheet_is_a_picture_of_six_columns(folder: Path) -> None:
     assert min(drawn) > 10
 
 
+def test_samples_are_put_on_a_sheet_that_goes_when_none_are_asked_for(folder: Path, tmp_path: Path) -> None:
+    written = inspect(inspection(folder, tmp_path, samples=5))
+    assert written[-1] == tmp_path / "samples.png"
+    sheet = sitk.GetArrayFromImage(sitk.ReadImage(str(written[-1])))[..., :3].astype(float)
+    tiles = [tile for row in np.array_split(sheet[:-60], 2) for tile in np.array_split(row, 3, axis=1)]
+    assert sorted(tile.std() > 10 for tile in tiles) == [False, *[True] * 5]
+    drawn = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["samples"]
+    assert len(drawn) == 5 and all(0 <= value <= 1 for draw in drawn for value in (draw["alpha"], draw["beta"]))
+    inspect(inspection(folder, tmp_path))
+    assert not (tmp_path / "samples.png").exists()
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["samples"] == []
+
+
+@pytest.mark.parametrize("samples", [-1, 101])
+def test_too_many_samples_are_refused(folder: Path, tmp_path: Path, samples: int) -> None:
+    refused(folder, tmp_path / "out", f"--samples {samples}: must be 0 to 100", samples=samples)
+
+
 @pytest.mark.parametrize("name", ["alpha", "beta"])
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_numbers_that_are_none_are_refused(folder: Path, tmp_path: Path, capsys, name: str, value: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny_model import brightness_classes, smooth_noise, tiny_bundle
 
-from brbs.generation import space_style_sample
-from brbs.inspector_sample import NEVER, SamplePath
+from brbs.generation import draw_fractions, space_style_sample
+from brbs.inspector_sample import NEVER, SamplePath, centre
 from brbs.model import ModelBundle
 from brbs.steps import displacement
 from brbs.warp import compose, sampling_grid, warp
@@ -127,3 +127,15 @@ def test_warping_what_the_switch_tells_gives_the_label_map_but_for_interpolation
     nearby = torch.nn.functional.max_pool3d((warped == warped.amax(1, keepdim=True)).float(), 3, 1, 1)
     assert differs.float().mean() < 0.06
     assert not differs.any() or nearby.gather(1, made)[differs].mean() > 0.9
+
+
+def test_draws_are_the_training_s_and_repeat_with_the_seed(path: SamplePath) -> None:
+    first, again, other = path.draws(4, 0), path.draws(4, 0), path.draws(4, 1)
+    assert [(draw.alpha, draw.beta) for draw in first] == [(draw.alpha, draw.beta) for draw in again]
+    assert first[0].alpha != other[0].alpha
+    expected = torch.Generator().manual_seed(0)
+    assert [first[0].alpha, first[0].beta] == draw_fractions(2, expected).tolist()
+    sample = path.sample(first[0].alpha, first[0].beta)
+    plane = centre(sample.atlas_labels)[0]
+    np.testing.assert_allclose(first[0].image, sample.generated_image[plane])
+    np.testing.assert_array_equal(first[0].labels, sample.generated_labels[plane])
