@@ -132,6 +132,7 @@ def _add_warp(subparsers) -> None:
     command.add_argument("--space", required=True, help="scan whose shape is taken")
     about = "label map of that scan, to tell how well the atlas is brought over it"
     command.add_argument("--space-labels", metavar="FILE", help=about)
+    command.add_argument("--study", metavar="DIR", help="study that atlas and scans must belong to")
     command.add_argument("--alpha", type=float, default=1.0, help="share of the deformation (default: 1)")
     command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
     about = "draw N pairs of shares as training does, and put their samples on one sheet (default: 0)"

@@ -141,6 +141,7 @@ def warp(arguments: argparse.Namespace) -> None:
         checkpoint=arguments.checkpoint,
         samples=arguments.samples,
         seed=arguments.seed,
+        study=Path(arguments.study) if arguments.study else None,
     )
     for path in inspect(inspection):
         log.info("wrote %s", path)

@@ -14,6 +14,7 @@ from .inspector_sample import SamplePath
 from .inspector_scans import ScanPlacer, find_atlas
 from .model import ModelBundle
 from .model_description import MODEL_FILE
+from .study import Study
 from .trained_model import checkpoint_model
 
 MOST_SAMPLES = 100  # on one sheet
@@ -36,6 +37,7 @@ class Inspection:
         checkpoint: take the networks of the training's last checkpoint although there is a model.
         samples: number of samples of the same atlas and scans to draw as in training, 0 to ``MOST_SAMPLES``.
         seed: of these draws.
+        study: folder of the study that atlas and scans must belong to; None: they may come from anywhere.
     """
 
     model: Path
@@ -50,6 +52,7 @@ class Inspection:
     checkpoint: bool = False
     samples: int = 0
     seed: int = 0
+    study: Path | None = None
 
     def check(self) -> None:
         """Refuses what is wrong whatever the files hold.
@@ -90,9 +93,12 @@ def inspect(inspection: Inspection) -> list[Path]:
 
     Raises:
         InputError: neither model nor checkpoint, no such atlas, no registration network; an unreadable scan or label
-            map; a number that is not finite; an output file that cannot be written or is one of the scans.
+            map, or one that is not in the study; a number that is not finite; an output file that cannot be written or
+            is one of the scans.
     """
     inspection.check()
+    if inspection.study is not None:
+        check_in_study(inspection, inspection.study)
     bundle, note = _model(inspection)
     if bundle.registration is None:
         remedy = "train it with BRBS or import Reger weights too"
@@ -115,6 +121,26 @@ def inspect(inspection: Inspection) -> list[Path]:
     sample.figures["samples"] = [{"alpha": draw.alpha, "beta": draw.beta} for draw in draws]
     frame = physical_frame(bundle.grid, space.placement)
     return write_sample(sample, draws, bundle.schema, frame, inspection.output)
+
+
+def check_in_study(inspection: Inspection, folder: Path) -> None:
+    """Refuses atlases and scans of other studies.
+
+    Args:
+        inspection: its atlas must be an atlas of the study, by name or file, its scans any of the study's scans.
+        folder: of the study.
+
+    Raises:
+        InputError: one that is not in the study; the study cannot be read.
+    """
+    study = Study.load(folder)
+    atlases = {atlas.image.resolve() for atlas in study.atlases}
+    scans = atlases | {path.resolve() for path in [*study.unlabeled, *(pair.image for pair in study.validation)]}
+    named = str(inspection.atlas) in [atlas.name for atlas in study.atlases]
+    strangers = [] if named or Path(inspection.atlas).resolve() in atlases else [inspection.atlas]
+    strangers += [scan for scan in (inspection.style, inspection.space) if scan.resolve() not in scans]
+    if strangers:
+        raise InputError(f"{strangers[0]}: is not in the study {folder}; add it there or choose one of its scans")
 
 
 def _model(inspection: Inspection) -> tuple[ModelBundle, str]:

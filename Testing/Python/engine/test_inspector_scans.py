@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from tiny_inspection import inspection, write_sources
-from tiny_study import on_grid, subject
+from tiny_study import SETTINGS, on_grid, run, subject, write_study
 
 from brbs.errors import InputError
 from brbs.inspector import inspect
+from brbs.inspector_files import FILES
 from brbs.inspector_scans import ScanPlacer
 from brbs.model import ModelBundle
+from brbs.study import Study
 from brbs.volumes import read_image, write_image
 
 
@@ -94,3 +97,38 @@ def test_unknown_structures_of_a_reference_are_named(folder: Path, placer: ScanP
     path = labels_beside(folder / "space.nrrd", np.full((16, 20, 16), 9, np.uint8), "strange.nrrd")
     with pytest.raises(InputError, match=r"strange\.nrrd: label value 9 is unknown"):
         placer.reference(placer.place(folder / "space.nrrd"), path)
+
+
+@pytest.fixture
+def study(folder: Path, tmp_path: Path) -> Path:
+    """Has the two scans, and ``atlas 1`` by name."""
+    study = write_study(tmp_path / "study")
+    known = Study.from_folders(study / "images", study / "labels", study / "unlabeled", SETTINGS)
+    known.unlabeled += [folder / "style.nrrd", folder / "space.nrrd"]
+    known.save(study)
+    return study
+
+
+def test_scans_of_the_study_are_taken(folder: Path, study: Path, tmp_path: Path) -> None:
+    inspect(inspection(folder, tmp_path / "file", atlas=study / "images/atlas 1.nii.gz", study=study))
+    by_name = replace(inspection(folder, tmp_path / "name", study=study), atlas="atlas 1")
+    assert inspect(by_name) == [tmp_path / "name" / name for name in FILES]
+
+
+@pytest.mark.parametrize("role", ["atlas", "style", "space"])
+def test_a_scan_that_is_not_in_the_study_is_named(folder: Path, study: Path, tmp_path: Path, role: str) -> None:
+    asked = replace(inspection(folder, tmp_path / "out", study=study), atlas="atlas 1")
+    asked = replace(asked, **{role: folder / "atlas 1.nrrd"})
+    with pytest.raises(InputError, match=r"atlas 1\.nrrd: is not in the study .*add it there or choose"):
+        inspect(asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_takes_every_option(folder: Path, study: Path, tmp_path: Path) -> None:
+    labels = labels_beside(folder / "space.nrrd", subject(101)[1], "known.nrrd")
+    sources = ["--model", folder / "model", "--atlas", "atlas 1", "--style", folder / "style.nrrd"]
+    target = ["--space", folder / "space.nrrd", "--space-labels", labels, "--study", study]
+    more = ["--alpha", "0.5", "--beta", "0.25", "--samples", "2", "--seed", "3", "--device", "cpu"]
+    assert run(["warp", *sources, *target, *more, "--output", tmp_path / "out"]) == 0
+    told = json.loads((tmp_path / "out/figures.json").read_text(encoding="utf-8"))
+    assert (told["alpha"], told["beta"], len(told["samples"])) == (0.5, 0.25, 2) and "dice" in told
