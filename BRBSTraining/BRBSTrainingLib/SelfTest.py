@@ -13,6 +13,8 @@ import slicer
 from brbs.synthetic import STRUCTURES, make_subject
 
 from .EngineReport import EngineReport
+from .InspectorLayout import InspectorLayout
+from .InspectorScene import GENERATED
 from .TrainingPlots import TrainingPlots
 
 SIZE = (24, 28, 24)  # voxels along x, y, z
@@ -21,7 +23,7 @@ TIMEOUT_SECONDS = 300.0
 
 
 def trainTinyStudy(logic) -> str:
-    """Makes a study of nodes in the scene, trains a few steps, and looks at job, model and curves.
+    """Makes a study of nodes in the scene, trains a few steps, and looks at job, model, curves and a sample.
 
     Returns:
         What was found: "trained", or why the engine cannot train here (it is then checked that it says so).
@@ -50,7 +52,30 @@ def trainTinyStudy(logic) -> str:
         tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
         assert any(table.GetNumberOfRows() > 0 for table in tables), "no curve was drawn"
         plots.remove()
+        inspectTinyModel(logic, study, job.model)
     return "trained"
+
+
+def inspectTinyModel(logic, study, model: Path) -> None:
+    """Generates a sample, shows it side by side, and moves along its path.
+
+    Raises:
+        AssertionError: something is not as it should be.
+    """
+    style, space = study.study.unlabeled[:2]
+    shown = logic.inspect(model, study.study.atlases[0].name, style, space, device="cpu")
+    layout = InspectorLayout(shown)
+    layout.show()
+    before = slicer.util.arrayFromVolume(shown.find(GENERATED)).copy()
+    shown.setAlpha(0.5)
+    shown.setBeta(0.5)
+    assert shown.alpha == 0.5
+    assert not np.array_equal(slicer.util.arrayFromVolume(shown.find(GENERATED)), before)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert shown.find(GENERATED).GetID() in {composite.GetBackgroundVolumeID() for composite in composites}
+    layout.hide()
+    shown.remove()
+    assert shown.find(GENERATED) is None
 
 
 def engineProblem(logic) -> str:
