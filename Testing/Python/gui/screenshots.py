@@ -80,11 +80,30 @@ class TrainingTour:
         session.job.stop()
         wait(lambda: session.job.state == "finished")
         self._save("7 finished")
+        self._inspect(ui)
         session.goOn("cpu")
         wait(lambda: session.job.state == "running")
         session.job.kill()
         wait(lambda: session.job.state == "failed")
         self._save("8 failed")
+
+    def _inspect(self, ui) -> None:
+        from panel_user import wait
+
+        others = (ui.structuresSection, ui.atlasSection, ui.scanSection, ui.settingsSection, ui.trainSection)
+        for section in others:
+            section.collapsed = True
+        ui.inspectorSection.collapsed = False
+        self._save("9 inspector")
+        ui.spaceCombo.currentIndex = ui.spaceCombo.count - 1
+        ui.generateButton.click()
+        self._save("10 inspector generating")
+        wait(lambda: ui.generateButton.enabled)
+        ui.alphaSlider.value, ui.betaSlider.value, ui.overlayCombo.currentIndex = 0.75, 0.4, 3
+        self._save("11 inspector generated")
+        ui.inspectorSection.collapsed = True
+        for section in others:
+            section.collapsed = False
 
     def close(self) -> None:
         """Leaves no training behind, which would outlive this program."""
