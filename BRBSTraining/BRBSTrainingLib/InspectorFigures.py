@@ -24,7 +24,7 @@ def summary(figures: Mapping[str, Any]) -> str:
     sentences = [
         similarity.format(**figures["lncc"]),
         folded.format(share=percent(figures["folded_fraction"]["whole"]["all"])),
-        *figures.get("notes", []),
+        *(f"• {note}" for note in figures.get("notes", [])),
     ]
     return "\n".join(sentences)
 

@@ -44,12 +44,15 @@ class InspectorLayout:
             self._fill(composite, background, labels)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
+        nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+        self._shown.limitField([node.GetID() for node in nodes if node.GetLayoutName() == "BRBSGenerated"])
         _fitViews(CONTENTS)
 
     def hide(self) -> None:
         """Goes back to the layout before, with the generated volume in all its slice views."""
         if self.sideBySide and self._before is not None:
             _layoutNode().SetViewArrangement(self._before)
+        self._shown.limitField([])
         names = []
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetLayoutName() not in CONTENTS:

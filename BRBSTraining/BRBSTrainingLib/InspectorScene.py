@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,12 @@ class InspectorScene:
         node = self.find(DISPLACEMENT)
         for index, shown in enumerate((grid, arrows)) if node else ():
             node.GetNthDisplayNode(index).SetVisibility(shown)
+
+    def limitField(self, viewIds: Sequence[str]) -> None:
+        """Draws the displacement in these slice views only, by node ID; none: in all. Each costs time while sliding."""
+        node = self.find(DISPLACEMENT)
+        for index in range(node.GetNumberOfDisplayNodes() if node else 0):
+            node.GetNthDisplayNode(index).SetViewNodeIDs(viewIds)
 
     # ---- nodes
 
@@ -238,7 +245,7 @@ def _fitSpacing(display, grid) -> None:
     lengths = [size * spacing for size, spacing in zip(field.GetDimensions(), field.GetSpacing(), strict=True)]
     apart = max(lengths) / GRID_LINES
     display.SetGridSpacingMm(apart)
-    display.SetGridResolutionMm(apart / 4)
+    display.SetGridResolutionMm(apart / 2)  # finer takes longer to bend
     display.SetGlyphSpacingMm(apart)
     display.SetGlyphScalePercent(100)
 

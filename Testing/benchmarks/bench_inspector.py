@@ -4,8 +4,8 @@
 
 A made-up sample is shown in three slice views of 512 x 512 pixels, as they are computed in Slicer (the drawing on the
 screen, which is left to the graphics card, is not part of it): once with one picture from each axis, all of the
-generated volume with its labels, once side by side (atlas, generated, target). Each frame sets the slider's value
-and brings all three pictures up to date.
+generated volume with its labels and the bent grid, once side by side (atlas, generated with the grid, target). Each
+frame sets the slider's value and brings all three pictures up to date.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     for name, contents in layouts.items():
         orientations = ("Axial", "Sagittal", "Coronal") if name == "three axes" else ("Axial",) * 3
         views = [
-            View(f"{name} {index}", orientation, *(shown.find(role) if role else None for role in roles))
+            View(f"{name} {index}", orientation, shown, *roles)
             for index, (orientation, roles) in enumerate(zip(orientations, contents, strict=True))
         ]
         sliders = {
@@ -70,12 +70,16 @@ class View:
     Args:
         name: of the view.
         orientation: "Axial", "Sagittal" or "Coronal".
-        background: a volume node.
-        labels: a label map volume node, or None.
+        shown: the sample.
+        background: role of the volume; the generated one has the bent grid over it.
+        labels: role of its label map, or None.
     """
 
-    def __init__(self, name: str, orientation: str, background, labels) -> None:
+    def __init__(self, name: str, orientation: str, shown, background: str, labels: str | None) -> None:
         import slicer
+        import vtk
+
+        from BRBSTrainingLib.InspectorScene import DISPLACEMENT, GENERATED
 
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLScene(slicer.mrmlScene)
@@ -83,9 +87,11 @@ class View:
         node.SetOrientation(orientation)
         node.SetDimensions(PIXELS, PIXELS, 1)
         composite = self._logic.GetSliceCompositeNode()
-        composite.SetBackgroundVolumeID(background.GetID())
-        composite.SetLabelVolumeID(labels.GetID() if labels else None)
+        composite.SetBackgroundVolumeID(shown.find(background).GetID())
+        composite.SetLabelVolumeID(shown.find(labels).GetID() if labels else None)
         self._logic.FitSliceToBackground()
+        self._field = shown.find(DISPLACEMENT).GetNthDisplayNode(0) if background == GENERATED else None
+        self._draw, self._lines = slicer.vtkSlicerTransformLogic.GetVisualization2d, vtk.vtkPolyData()
         self.picture()
 
     def picture(self) -> int:
@@ -95,6 +101,8 @@ class View:
         for layer in layers:
             if layer.GetVolumeNode() is not None:
                 layer.GetImageDataConnection().GetProducer().Update()
+        if self._field is not None:
+            assert self._draw(self._lines, self._field, self._logic.GetSliceNode())
         return self._logic.GetBlend().GetOutput().GetNumberOfPoints()
 
 

@@ -54,10 +54,19 @@ def test_side_by_side_and_back(shown) -> None:
     assert {node.GetOrientation() for node in ours} == {"Axial"}
     linked = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode") if node.GetLinkedControl()]
     assert {node.GetLayoutName() for node in linked} == {node.GetLayoutName() for node in ours}
+    assert fieldIsIn("BRBSGenerated") and not fieldIsIn("BRBSTarget")
     layout.show()
     layout.hide()
     assert arrangement() == before
+    assert fieldIsIn("Red") and fieldIsIn("Yellow")
     assert contents("Red") == contents("Yellow") == (GENERATED, None, GENERATED_LABELS)
+
+
+def fieldIsIn(name: str) -> bool:
+    node = slicer.util.getNodesByClass("vtkMRMLGridTransformNode")[0]
+    displays = [node.GetNthDisplayNode(index) for index in range(2)]
+    (shown,) = {display.IsDisplayableInView(f"vtkMRMLSliceNode{name}") for display in displays}
+    return shown
 
 
 def test_real_views_find_what_they_are_to_show(shown) -> None:
