@@ -13,11 +13,11 @@ from brbs.errors import InputError
 from brbs.inspector_files import SAMPLES
 from brbs.settings import PATH_CONCENTRATION
 
-from .InspectorChoices import atlasChoices, modelChoices, spaceChoices, styleChoices
+from .InspectorChooser import InspectorChooser
 from .InspectorFigures import headers, rows, summary
 from .InspectorLayout import InspectorLayout
 from .InspectorPath import InspectorPath
-from .InspectorRun import InspectorRequest, InspectorRun
+from .InspectorRun import InspectorRun
 from .InspectorScene import BOARD, GENERATED, JACOBIAN, MAGNITUDE, TARGET
 from .RowTable import RowTable
 from .SettingsSection import SettingsSection
@@ -44,7 +44,7 @@ class InspectorSection:
         self._table = RowTable(ui.inspectorTable, headers())
         texts = [_("Nothing"), _("Target"), _("Target, checkerboard"), _("Jacobian determinant"), _("Displacement")]
         ui.overlayCombo.addItems(texts)  # of OVERLAYS
-        self._lists: dict[str, list] = {}
+        self._chooser = InspectorChooser(ui, self._showState)
         self._following = False  # the sliders move, but not by the user
         self._sample = -1  # which of the drawn samples is shown
         self._wasBusy, self._problem = False, ""
@@ -66,22 +66,16 @@ class InspectorSection:
         ui.sideBySideCheck.connect("toggled(bool)", lambda checked: self._arrange())
         for check in (ui.gridCheck, ui.glyphCheck):
             check.connect("toggled(bool)", lambda checked: self._showField())
-        ui.inspectorModelCombo.connect("currentIndexChanged(int)", lambda index: self._listAtlases())
-        for combo in (ui.inspectorAtlasCombo, ui.styleCombo, ui.spaceCombo):
-            combo.connect("currentIndexChanged(int)", lambda index: self._showState())
         ui.inspectorSection.connect("contentsCollapsed(bool)", lambda collapsed: self.update())
 
-    # ---- what can be chosen
+    # ---- what goes on
 
     def update(self) -> None:
         """Shows the study as it is now; nothing while the section is collapsed."""
         if self._ui.inspectorSection.collapsed:
             return
-        study = self._session.study
-        self._list(self._ui.inspectorModelCombo, modelChoices(study) if study else [])
-        self._list(self._ui.styleCombo, styleChoices(study) if study else [])
-        self._list(self._ui.spaceCombo, spaceChoices(study) if study else [], first=1)  # not the style scan, too
-        self._listAtlases()
+        self._chooser.show(self._session.study)
+        self._showState()
 
     def poll(self) -> None:
         """Takes in what the engine has generated, and where the path is being played.
@@ -105,39 +99,11 @@ class InspectorSection:
         self._path.stop()
         self._run.close()
 
-    def _list(self, combo, choices: list, first: int = 0) -> None:
-        """Offers choices; the chosen one stays where it is still there, else that of index ``first`` is."""
-        if self._lists.get(combo.objectName) == choices:
-            return
-        before = self._chosen(combo)
-        self._lists[combo.objectName] = choices
-        combo.blockSignals(True)
-        combo.clear()
-        combo.addItems([getattr(choice, "name", choice) for choice in choices])
-        combo.setCurrentIndex(choices.index(before) if before in choices else min(first, len(choices) - 1))
-        combo.blockSignals(False)
-
-    def _chosen(self, combo):
-        choices, index = self._lists.get(combo.objectName, []), combo.currentIndex
-        return choices[index] if 0 <= index < len(choices) else None
-
-    def _listAtlases(self) -> None:
-        model = self._chosen(self._ui.inspectorModelCombo)
-        names = atlasChoices(self._session.study, model) if model and self._session.study else []
-        self._list(self._ui.inspectorAtlasCombo, names)
-        self._showState()
-
     @property
     def _blocker(self) -> str | None:
         """Why nothing can be generated, for people; None: it can."""
-        if self._session.study is None:
-            return _("Create or open a study first.")
-        if self._chosen(self._ui.inspectorModelCombo) is None:
-            return _("Train first: there is no model and no checkpoint in this study yet.")
-        if self._chosen(self._ui.inspectorAtlasCombo) is None:
-            return _("The model names no atlases; train it with BRBS.")
-        if self._chosen(self._ui.styleCombo) is None:
-            return _("Add an unlabeled scan, whose style can be taken.")
+        if self._chooser.blocker:
+            return self._chooser.blocker
         if self._session.report.busy:
             return _("Looking for the engine…")
         return self._session.report.problem or None
@@ -171,17 +137,7 @@ class InspectorSection:
     # ---- generating
 
     def _generate(self) -> None:
-        model, space = self._chosen(self._ui.inspectorModelCombo), self._chosen(self._ui.spaceCombo)
-        request = InspectorRequest(
-            model=model.folder,
-            atlas=self._chosen(self._ui.inspectorAtlasCombo),
-            style=self._chosen(self._ui.styleCombo).image,
-            space=space.image,
-            spaceLabels=space.labels,
-            study=self._session.study.folder,
-            checkpoint=model.checkpoint,
-            device=self._settings.device,
-        )
+        request = self._chooser.request(self._settings.device)
         self._problem = ""
         self._run.start(request)
         self._showState()
