@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .demo_figure import draw_demo
-from .device import choose_device, keep_freed_memory, voxel_budget
+from .device import choose_device, voxel_budget
 from .errors import InputError
 from .inspector import Inspection, inspect
 from .job import JobWriter
@@ -47,14 +47,13 @@ def run_demo(output: Path, device_name: str = "auto") -> dict[str, tuple[float, 
     device = choose_device(device_name)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: is not an empty folder; choose a new one")
-    keep_freed_memory()
     log.info("making scans of 43 invented bodies")
     study_folder, model_folder = make_study(output / "study", size=SIZE), output / "model"
     study = Study.from_folders(
         *(study_folder / part for part in ("atlases/images", "atlases/labels", "unlabeled/images")), BALANCED
     )
     study.save(study_folder)
-    prepared = prepare(study, voxel_budget(device))
+    prepared = prepare(study, voxel_budget(device, study.schema.class_count))
     log.info("training for %g minutes on %s", MINUTES, device)
     with JobWriter(model_folder / "training") as job:
         if not Trainer(prepared, study.settings, Budget(minutes=MINUTES), device, model_folder, job).run():

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import platform
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from .errors import InputError
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
-
-BYTES_PER_VOXEL = 9000  # peak of a training step, float32, 16 channels at full resolution, 4 volumes in flight
+from .training_memory import SPARING, USABLE_SHARE
 
 
 def available_devices() -> list[str]:
@@ -53,9 +52,14 @@ def _mps_computes() -> bool:
     return True
 
 
-def voxel_budget(device: torch.device) -> int:
-    """Largest working grid, in voxels, that trains within the memory now free on the device."""
-    fits = int(0.6 * free_memory(device) / BYTES_PER_VOXEL)
+def voxel_budget(device: torch.device, classes: int) -> int:
+    """Largest working grid, in voxels, that trains within the memory now free on the device.
+
+    Args:
+        device: where to train.
+        classes: structures and background.
+    """
+    fits = SPARING.most_voxels(int(USABLE_SHARE * free_memory(device)), classes)
     largest = CPU_BUDGET if device.type == "cpu" else LARGEST_BUDGET
     return max(SMALLEST_BUDGET, min(fits, largest))
 
@@ -65,8 +69,9 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows and macOS: nothing in the standard library tells
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):  # Windows and macOS: nothing in the standard library tells
         return 8 * 2**30
 
 

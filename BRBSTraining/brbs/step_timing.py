@@ -18,6 +18,7 @@ PROGRESS = {"warm-up": 0.0, "registration": 0.45, "together": 0.95}
 CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
 
 _TIMED_STEPS = 2
+CLASSES = 2  # of the made-up scans
 
 
 def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str, float]:
@@ -35,7 +36,7 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
         RuntimeError: the device cannot compute a step or has too little memory.
     """
     if edge is None:
-        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device) >= GPU_EDGE**3 else CPU_EDGE
+        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device, CLASSES) >= GPU_EDGE**3 else CPU_EDGE
     keep_freed_memory()
     settings = replace(Settings(), segmentation_share=0.4, registration_share=0.1, registration_interval=1)
     learner = Learner(_made_up_data(edge, device), settings, default_channels((edge, edge, edge)))
@@ -45,7 +46,7 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
 def _made_up_data(edge: int, device: torch.device) -> TrainingData:
     generator = torch.Generator().manual_seed(0)
     scans = torch.rand((3, edge, edge, edge), generator=generator)
-    return TrainingData(scans[:1], scans[:1] > 0.5, scans[1:], class_count=2, spacing=(1, 1, 1), device=device)
+    return TrainingData(scans[:1], scans[:1] > 0.5, scans[1:], class_count=CLASSES, spacing=(1, 1, 1), device=device)
 
 
 def _fastest(learner: Learner, progress: float) -> float:

@@ -46,15 +46,14 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train_anew(arguments: argparse.Namespace, folder: Path) -> int:
     """Whatever was in the folder before goes only when the whole study has proved usable and is stored."""
-    from .device import choose_device, keep_freed_memory, voxel_budget
+    from .device import choose_device
 
     budget, device = _budget(arguments, folder), choose_device(arguments.device)
     check_model_folder(folder.parent, overwrite=arguments.overwrite)
-    keep_freed_memory()
     description = _description(folder, device, budget, _absolute(arguments.study))
     with TrainingFolder(folder) as before, JobWriter(folder, **description) as job:
         try:
-            settings, prepared = _prepare(arguments, folder, voxel_budget(device), job)
+            settings, prepared = _prepare(arguments, folder, device, job)
         except _StopRequested:
             job.update(state="finished", message="stopped before training began")
             log.info("stopped before training began")
@@ -65,11 +64,10 @@ def _train_anew(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _resume(arguments: argparse.Namespace, folder: Path) -> int:
-    from .device import choose_device, keep_freed_memory
+    from .device import choose_device
 
     budget, device = _budget(arguments, folder), choose_device(arguments.device)
     check_model_folder(folder.parent, resume=True)
-    keep_freed_memory()
     settings, prepared = _resumed_settings(arguments, folder), Prepared.load(folder / PREPARED_FILE)
     study = _absolute(arguments.study) or _started(folder).get("study")
     description = _description(folder, device, budget, study)
@@ -83,10 +81,10 @@ def _resume(arguments: argparse.Namespace, folder: Path) -> int:
         return _run(trainer)
 
 
-def _prepare(
-    arguments: argparse.Namespace, folder: Path, voxel_budget: int, job: JobWriter
-) -> tuple[Settings, Prepared]:
+def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter) -> tuple[Settings, Prepared]:
     """Reads the study, tells the job how far it is, and stores what was prepared."""
+    from .device import voxel_budget
+
     job.update(message="reading the study")
     study = _study(arguments)
     counts = {"atlases": len(study.atlases), "unlabeled": len(study.unlabeled)}
@@ -99,7 +97,7 @@ def _prepare(
             job.update(message=what)
             show(done, what)
 
-        prepared = prepare(study, voxel_budget, tell)
+        prepared = prepare(study, voxel_budget(device, study.schema.class_count), tell)
     if arguments.study and (arguments.dataset or arguments.unlabeled):  # else it was read, and may be edited meanwhile
         study.save(arguments.study)
     prepared.save(folder / PREPARED_FILE)

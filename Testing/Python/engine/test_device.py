@@ -52,9 +52,9 @@ def test_voxel_budget_grows_with_memory_between_bounds(monkeypatch: pytest.Monke
     budgets = {}
     for device in (CPU, gpu):
         found = []
-        for gigabytes in (0, 1, 4, 8, 16, 24, 80, 500):
-            monkeypatch.setattr(device_module, "free_memory", lambda _, size=gigabytes: size * 2**30)
-            found.append(voxel_budget(device))
+        for gigabytes in (0, 2, 2.2, 8, 16, 24, 80, 500):
+            monkeypatch.setattr(device_module, "free_memory", lambda _, size=gigabytes: int(size * 2**30))
+            found.append(voxel_budget(device, classes=5))
         assert found == sorted(found) and found[0] == 32**3
         assert found[2] > found[1] > 32**3  # gigabytes make a difference
         budgets[device] = found

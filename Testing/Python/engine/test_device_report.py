@@ -140,7 +140,7 @@ def test_volumes_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(step_timing, "_made_up_data", made_up)
     for name, budget in (("cpu", 96**3), ("cuda", 160**3), ("cuda", 40**3)):
-        monkeypatch.setattr(step_timing, "voxel_budget", lambda _, budget=budget: budget)
+        monkeypatch.setattr(step_timing, "voxel_budget", lambda *_, budget=budget: budget)
         with pytest.raises(Stop):
             step_timing.seconds_per_step(torch.device(name))
     assert edges == [32, 64, 32]
