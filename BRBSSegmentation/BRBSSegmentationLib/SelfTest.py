@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from BRBSTrainingLib.SelfTest import STEPS, TIMEOUT_SECONDS, engineProblem, subj
 
 
 def segmentTinyScan(logic) -> str:
-    """Trains a model for a few steps and segments a scan twice with it.
+    """Trains a model for a few steps and segments a scan with it: twice into the scene, once as a batch of files.
 
     Returns:
         "segmented", or why the engine cannot compute here.
@@ -40,8 +41,20 @@ def segmentTinyScan(logic) -> str:
         _check(logic, node, volumeNode)
         assert logic.segment(volumeNode, model, node, device="cpu") is node
         _check(logic, node, volumeNode)
+        _checkBatch(logic.segmentBatch([volumeNode], model, Path(folder) / "Ergebnisse", device="cpu"))
         logic.close()
     return "segmented"
+
+
+def _checkBatch(batch) -> None:
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while batch.active and time.monotonic() < end:
+        slicer.app.processEvents()
+        time.sleep(0.05)
+    while batch.poll():
+        pass
+    assert [scan.state for scan in batch.scans.values()] == ["finished"], f"{batch.message}\n{batch.log()}"
+    assert batch.table.is_file()
 
 
 def _check(logic, node, volumeNode) -> None:

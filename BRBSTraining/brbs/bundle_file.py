@@ -34,7 +34,7 @@ MOST_PIXELS = 1024  # of the picture, an axis
 SHARED = ("format", "labels", "grid", "channels", "settings", "files")
 SHARED_PROVENANCE = (
     *("unlabeled_count", "step", "best_step", "training_minutes"),
-    *("validation", "dice", "device", "date", "versions", "atlas_count"),
+    *("validation", "dice", "device", "date", "versions", "atlas_count", "registration_steps"),
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
