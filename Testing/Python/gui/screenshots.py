@@ -1,6 +1,8 @@
 """Saves pictures of the panels in each of their states, to be looked at.
 
-    python Testing/Python/gui/screenshots.py --output DIR
+    python Testing/Python/gui/screenshots.py --output DIR [--demo DIR]
+
+With the folder that ``brbs demo`` has written, segmentations are those of a model that has learned something.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ def main() -> None:
     """Goes through the states with a made-up study of few, tiny scans."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--output", type=Path, required=True, metavar="DIR")
-    output = arguments.parse_args().output
+    arguments.add_argument("--demo", type=Path, metavar="DIR")
+    chosen = arguments.parse_args()
+    output = chosen.output
     output.mkdir(parents=True, exist_ok=True)
 
     from standin.scene import installScene
@@ -33,8 +37,9 @@ def main() -> None:
     application = installWidgets()
     application.settings().clear()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        for Tour in (TrainingTour, SegmentationTour):
-            tour = Tour(application, output, Path(folder))
+        tours = (TrainingTour, lambda *common: SegmentationTour(*common, chosen.demo))
+        for makeTour in tours:
+            tour = makeTour(application, output, Path(folder))
             try:
                 tour.run()
             finally:
@@ -154,13 +159,15 @@ class SegmentationTour:
         application: the running application.
         output: folder of the pictures.
         folder: for files that are needed on the way.
+        demo: what ``brbs demo`` has written; None: a model with random weights serves.
     """
 
-    def __init__(self, application, output: Path, folder: Path) -> None:
+    def __init__(self, application, output: Path, folder: Path, demo: Path | None = None) -> None:
         from standin.scripted_module import openModule
 
         import BRBSSegmentation
 
+        self._demo = demo
         application.settings().clear()
         self._application, self._output, self._folder = application, output, folder
         self._widget = openModule(BRBSSegmentation.BRBSSegmentationWidget)
@@ -168,16 +175,12 @@ class SegmentationTour:
     def run(self) -> None:
         """Takes all pictures."""
         from panel_user import wait
-        from tiny_model import tiny_bundle
-        from training_nodes import addSubject
 
         ui = self._widget.ui
         self._save("1 no model")
-        provenance = {"atlases": ["a", "b", "c"], "dice": {"mean": 0.862}, "validation": "annotated scans"}
-        tiny_bundle(provenance=provenance | {"date": "2026-01-31"}).save(self._folder / "Kidney model")
-        self._widget.logic.addModel(self._folder / "Kidney model")
+        self._widget.logic.addModel(self._model())
         self._widget.enter()
-        ui.inputSelector.setCurrentNode(addSubject(0)[0])
+        ui.inputSelector.setCurrentNode(self._scans(1)[0])
         self._save("2 ready")
         ui.applyButton.click()
         self._save("3 running")
@@ -194,16 +197,37 @@ class SegmentationTour:
         """Ends the worker."""
         self._widget.cleanup()
 
+    def _model(self) -> Path:
+        from tiny_model import tiny_bundle
+
+        if self._demo is not None:
+            return self._demo / "model"
+        provenance = {"atlases": ["a", "b", "c"], "dice": {"mean": 0.862}, "validation": "annotated scans"}
+        tiny_bundle(provenance=provenance | {"date": "2026-01-31"}).save(self._folder / "Kidney model")
+        return self._folder / "Kidney model"
+
+    def _scans(self, count: int) -> list:
+        """Volume nodes of so many patients; those that are there already are not made again."""
+        import slicer
+        from training_nodes import addSubject
+
+        from BRBSTrainingLib.Annotation import scanNode
+
+        files = sorted((self._demo / "study/test/images").iterdir()) if self._demo is not None else []
+        for number in range(1, count + 1):
+            if not slicer.util.getNodes(f"Patient {number}"):
+                node = scanNode(files[number - 1]) if files else addSubject(number)[0]
+                node.SetName(f"Patient {number}")
+        return [slicer.util.getNode(f"Patient {number}") for number in range(1, count + 1)]
+
     def _batch(self, ui) -> None:
         from panel_user import wait
-        from training_nodes import addSubject
 
         for section in (ui.modelSection, ui.applySection, ui.resultSection):
             section.collapsed = True
         ui.batchSection.collapsed = False
         self._save("6 many scans, none yet")
-        for seed in range(1, 7):
-            addSubject(seed)[0].SetName(f"Patient {seed}")
+        self._scans(7)
         ui.addBatchVolumesButton.click()
         ui.batchOutputEdit.currentPath = str(self._folder / "Results")
         ui.startBatchButton.click()
