@@ -1,6 +1,8 @@
-"""Times one training step against the straightforward one, side by side, and prints the peak memory of both.
+"""Times training steps against the straightforward one, side by side, and prints the peak memory of each.
 
-Each variant lives in a process of its own (for its peak memory); they take turns, so that the machine's drift cancels.
+``engine_step`` has the paper's mathematics, ``default_step`` is the mean step of a training with the default settings
+(the networks alone first, then together), on the same networks. Each variant lives in a process of its own (for its
+peak memory); they take turns, so that the machine's drift cancels.
 
     python Testing/benchmarks/bench_step.py [--size 48 64 48] [--pairs 5]
 """
@@ -76,6 +78,38 @@ def engine_step(size):
     return step
 
 
+def default_step(size):
+    """The mean step of the default settings: each phase by its share."""
+    import torch
+
+    from brbs.data import TrainingData
+    from brbs.device import keep_freed_memory
+    from brbs.learner import Learner
+    from brbs.settings import BALANCED, PAPER
+
+    keep_freed_memory()
+    atlas, onehot, scan_1, scan_2 = volumes(size)
+    data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
+    learner = Learner(data, BALANCED, PAPER.channels)
+    alone, pair = BALANCED.segmentation_share, BALANCED.registration_share
+    phases = [  # a progress in each phase, its share, and steps until everything in it has been done once
+        (alone / 2, alone, 1),
+        (alone + pair / 2, pair, 1),
+        ((1 + alone + pair) / 2, 1 - alone - pair, BALANCED.registration_interval),
+    ]
+
+    def step() -> float:
+        return sum(share * seconds(progress, count) for progress, share, count in phases)
+
+    def seconds(progress: float, count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            learner.step(progress)
+        return (time.perf_counter() - start) / count
+
+    return step
+
+
 def volumes(size):
     """Atlas image, its one-hot label map and two scans, smooth random."""
     import torch
@@ -96,8 +130,8 @@ def serve(connection, make, size, threads: int) -> None:
     step = make(size)
     while connection.recv() == "step":
         start = time.perf_counter()
-        step()
-        connection.send(time.perf_counter() - start)
+        told = step()
+        connection.send(time.perf_counter() - start if told is None else told)
     connection.send(peak_bytes())
 
 
@@ -114,17 +148,17 @@ def peak_bytes() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=3, default=(48, 64, 48), metavar=("D", "H", "W"))
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5, help="rounds, of a step of each variant")
     parser.add_argument("--threads", type=int, default=multiprocessing.cpu_count())
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     ends = {}
-    for make in (straightforward_step, engine_step):
+    for make in (straightforward_step, engine_step, default_step):
         here, there = context.Pipe()
         context.Process(target=serve, args=(there, make, arguments.size, arguments.threads), daemon=True).start()
         ends[make.__name__] = here
     seconds = {name: [] for name in ends}
-    for _ in range(arguments.pairs + 1):  # the first pair warms up
+    for _ in range(arguments.pairs + 1):  # the first round warms up
         for name, end in ends.items():
             end.send("step")
             seconds[name].append(end.recv())
@@ -135,8 +169,10 @@ def main() -> None:
             f"{name:22s} median {statistics.median(times):6.2f} s  (min {min(times):.2f}, max {max(times):.2f}, "
             f"n {len(times)})  peak memory {end.recv() / 2**30:.2f} GiB"
         )
-    ratios = [a / b for a, b in zip(*(times[1:] for times in seconds.values()))]
-    print(f"{'ratio':22s} median {statistics.median(ratios):6.2f}    (min {min(ratios):.2f}, max {max(ratios):.2f})")
+    plain, *others = seconds.items()
+    for name, times in others:
+        ratios = [a / b for a, b in zip(plain[1][1:], times[1:])]
+        print(f"times faster: {name:13s} {statistics.median(ratios):6.2f}    ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":
