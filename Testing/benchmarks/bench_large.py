@@ -18,11 +18,8 @@ import SimpleITK as sitk
 ENGINE = Path(__file__).resolve().parents[2] / "BRBSTraining"
 sys.path.insert(0, str(ENGINE))
 
-SLICES = (100, 200, 400)
-ACROSS = 512  # voxels along x and y
 SPACING = (0.8, 0.8, 1.0)  # mm, of the scans
 STRUCTURES = 4
-WINDOW = (96, 96, 96)
 CHILD = (
     "import resource, sys; from brbs.__main__ import main; code = main(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
@@ -33,27 +30,28 @@ def main() -> None:
     """Prints a table and draws ``large.png``."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--output", type=Path, required=True)
+    arguments.add_argument("--slices", type=int, nargs="+", default=[100, 200, 400])
+    arguments.add_argument("--across", type=int, default=512, help="voxels of a slice's edges")
+    arguments.add_argument("--window", type=int, default=96, help="voxels of the model's edges")
     arguments.add_argument("--voxel", type=float, default=1.5, help="edge of the model's voxels, mm")
     chosen = arguments.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     model = chosen.output / "model"
-    random_model(chosen.voxel).save(model)
+    random_model(chosen.window, chosen.voxel).save(model)
     rows = []
-    for slices in SLICES:
+    for slices in chosen.slices:
         scan = chosen.output / f"{slices}.nrrd"
-        write_scan(scan, slices)
+        write_scan(scan, (chosen.across, chosen.across, slices))
         seconds, gibibytes = segment(model, scan, chosen.output / f"{slices}.seg.nrrd")
-        voxels = ACROSS**2 * slices
+        voxels = chosen.across**2 * slices
         rows.append((slices, voxels, seconds, gibibytes))
-        print(
-            f"{ACROSS} x {ACROSS} x {slices}: {seconds:6.1f} s ({1e6 * seconds / voxels:.2f} s a million voxels), "
-            f"peak memory {gibibytes:.2f} GiB",
-            flush=True,
-        )
+        size = f"{chosen.across} x {chosen.across} x {slices}"
+        pace = f"{seconds:6.1f} s ({1e6 * seconds / voxels:.2f} s a million voxels)"
+        print(f"{size}: {pace}, peak memory {gibibytes:.2f} GiB", flush=True)
     draw(rows, chosen.output / "large.png")
 
 
-def random_model(voxel: float):
+def random_model(window: int, voxel: float):
     """A model of the default widths with random weights."""
     import torch
 
@@ -64,18 +62,17 @@ def random_model(voxel: float):
     from brbs.study import LabelSchema
 
     torch.manual_seed(0)
-    schema, channels = LabelSchema.from_values(range(1, STRUCTURES + 1)), default_channels(WINDOW)
-    grid = WorkingGrid(WINDOW, (voxel,) * 3, intensity="window", window=(-200.0, 400.0))
+    schema, channels = LabelSchema.from_values(range(1, STRUCTURES + 1)), default_channels((window,) * 3)
+    grid = WorkingGrid((window,) * 3, (voxel,) * 3, intensity="window", window=(-200.0, 400.0))
     none = np.zeros((0, *grid.shape), np.uint8)
     weights = SegmentationNet(schema.class_count, channels).state_dict()
     return ModelBundle(schema, grid, Settings(), channels, weights, None, none.astype(np.float32), none)
 
 
-def write_scan(path: Path, slices: int) -> None:
+def write_scan(path: Path, size: tuple[int, int, int]) -> None:
     """A smooth body with noise, int16."""
     random = np.random.default_rng(0)
     coarse = sitk.GetImageFromArray(random.normal(0, 200, (8, 8, 8)).astype(np.float32))
-    size = (ACROSS, ACROSS, slices)
     coarse.SetSpacing([count / 8 for count in size])
     body = sitk.Resample(coarse, size, sitk.Transform(), sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3)
     array = sitk.GetArrayViewFromImage(body) + random.integers(-30, 30, size[::-1], dtype=np.int16)

@@ -44,12 +44,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--edges", type=int, nargs="+", default=[64, 96, 128])
     arguments.add_argument("--classes", type=int, default=5)
+    arguments.add_argument("--phases", choices=PROGRESS, nargs="+", default=list(PROGRESS))
     chosen = arguments.parse_args()
     print(f"{'edge':>5} {'phase':>13} {'memory':>8} {'peak GiB':>9} {'bytes a voxel':>14} {'seconds':>8}")
     for edge in chosen.edges:
-        for phase, progress in PROGRESS.items():
+        for phase in chosen.phases:
             for kind in ("plain", "sparing"):
-                before, peak, seconds = measure(edge, chosen.classes, progress, kind)
+                before, peak, seconds = measure(edge, chosen.classes, PROGRESS[phase], kind)
                 per_voxel = (peak - before) / edge**3
                 print(
                     f"{edge:5d} {phase:>13} {kind:>8} {peak / 2**30:9.2f} {per_voxel:14.0f} {seconds:8.2f}", flush=True

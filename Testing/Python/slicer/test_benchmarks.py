@@ -1,0 +1,62 @@
+"""Each benchmark runs one tiny round, so that none of them rots; what it measures then is of no account."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from tiny_model import tiny_bundle
+from tiny_study import on_grid, subject
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def run(name: str, *arguments) -> str:
+    """What a benchmark prints."""
+    command = [sys.executable, BENCHMARKS / f"bench_{name}.py", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_step() -> None:
+    told = run("step", "--size", 16, 16, 16, "--pairs", 1, "--threads", 1)
+    assert told.count("times faster") == 2
+
+
+def test_memory() -> None:
+    assert "together" in run("memory", "--edges", 16, "--classes", 2, "--phases", "together")
+
+
+def test_large(tmp_path: Path) -> None:
+    told = run("large", "--output", tmp_path, "--slices", 8, 12, "--across", 24, "--window", 16)
+    assert "24 x 24 x 12" in told and (tmp_path / "large.png").is_file()
+
+
+def test_gui() -> None:
+    assert run("gui", "--scans", 2, "--events", 100)
+
+
+def test_inspector() -> None:
+    assert "frames/s" in run("inspector", "--size", 16, "--grid", 8, "--frames", 3)
+
+
+def test_click(tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "model")
+    (tmp_path / "scans").mkdir()
+    for seed in range(2):
+        sitk.WriteImage(on_grid(subject(seed)[0]), str(tmp_path / f"scans/{seed}.nrrd"))
+    assert "first" in run("click", "--model", tmp_path / "model", "--scans", tmp_path / "scans", "--count", 2)
+
+
+def test_all_of_them_are_here() -> None:
+    """A new benchmark gets its test above."""
+    named = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    missing = {path.stem.removeprefix("bench_") for path in BENCHMARKS.glob("bench_*.py")} - named
+    if missing:
+        pytest.fail(f"not run: {', '.join(sorted(missing))}")
