@@ -176,7 +176,7 @@ class InspectorScene:
 
     def _style(self, role: str, display) -> None:
         if role == DISPLACEMENT:
-            display.SetVisibility(display.GetVisualizationMode() == display.VIS_MODE_GRID)
+            display.SetVisibility(True)
             display.SetVisibility2D(True)
             return
         if role in LABELS:

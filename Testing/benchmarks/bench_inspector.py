@@ -71,7 +71,7 @@ class View:
         name: of the view.
         orientation: "Axial", "Sagittal" or "Coronal".
         shown: the sample.
-        background: role of the volume; the generated one has the bent grid over it.
+        background: role of the volume; the generated one has the bent grid and arrows over it.
         labels: role of its label map, or None.
     """
 
@@ -90,7 +90,9 @@ class View:
         composite.SetBackgroundVolumeID(shown.find(background).GetID())
         composite.SetLabelVolumeID(shown.find(labels).GetID() if labels else None)
         self._logic.FitSliceToBackground()
-        self._field = shown.find(DISPLACEMENT).GetNthDisplayNode(0) if background == GENERATED else None
+        node = shown.find(DISPLACEMENT)  # drawn as grid and as arrows
+        count = node.GetNumberOfDisplayNodes() if background == GENERATED else 0
+        self._fields = [node.GetNthDisplayNode(index) for index in range(count)]
         self._draw, self._lines = slicer.vtkSlicerTransformLogic.GetVisualization2d, vtk.vtkPolyData()
         self.picture()
 
@@ -101,8 +103,8 @@ class View:
         for layer in layers:
             if layer.GetVolumeNode() is not None:
                 layer.GetImageDataConnection().GetProducer().Update()
-        if self._field is not None:
-            assert self._draw(self._lines, self._field, self._logic.GetSliceNode())
+        for field in self._fields:
+            assert self._draw(self._lines, field, self._logic.GetSliceNode())
         return self._logic.GetBlend().GetOutput().GetNumberOfPoints()
 
 

@@ -156,7 +156,7 @@ def test_field_is_drawn_as_grid_as_arrows_or_both(shown) -> None:
     displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     modes = [display.GetVisualizationMode() for display in displays]
     assert modes == [displays[0].VIS_MODE_GRID, displays[0].VIS_MODE_GLYPH]
-    assert [display.GetVisibility() for display in displays] == [1, 0]
+    assert [display.GetVisibility() for display in displays] == [1, 1]
     for drawn in ((1, 1), (0, 1), (0, 0), (1, 0)):
         shown.showField(*map(bool, drawn))
         assert tuple(display.GetVisibility() for display in displays) == drawn
