@@ -11,7 +11,7 @@ from tiny_study import run
 HIPPOCAMPUS = Path(__file__).resolve().parents[4] / "shared" / "data" / "hippocampus"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason=f"{HIPPOCAMPUS} is not there; scans lie outside the repository"),
+    pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason=f"{HIPPOCAMPUS} is not there: real scans are not published"),
 ]
 
 
