@@ -177,7 +177,17 @@ def test_interrupted_then_killed_training_goes_on(study: Path, tmp_path: Path) -
     assert not list(output.rglob(".partial-*"))
 
 
-def test_ctrl_c_while_the_scans_are_read_leaves_nothing(study: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+@pytest.fixture
+def heard_ctrl_c():
+    """Ctrl-C is heard also where the tests were started in the background, which Python then takes for "ignore"."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_the_scans_are_read_leaves_nothing(
+    study: Path, tmp_path: Path, monkeypatch, capsys, heard_ctrl_c
+) -> None:
     monkeypatch.setattr(grid_module.WorkingGrid, "place", lambda *_: signal.raise_signal(signal.SIGINT))
     assert run(train_arguments(study, tmp_path / "new" / "model")) == 130
     assert "interrupted" in capsys.readouterr().err and not list(tmp_path.iterdir())
