@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from .data import TrainingData, Triple
 from .device import autocast, memory_format, reduced_precision
 from .networks import RegistrationNet, SegmentationNet
+from .processes import ALONE, Group
 from .schedule import REGISTRATION, SEGMENTATION, learning_rate, phase
 from .settings import Settings
 from .steps import Losses, Network, atlas_step, registration_step, segmentation_step
 
+# Between the random streams of processes that learn together; wide of the seeds that validation and samples take.
+SEED_STRIDE = 1000
 REFRESH_SHARE = 0.1  # of the training after which a scan's pseudo labels are renewed when it is drawn
 
 
@@ -26,12 +29,18 @@ class Learner:
         settings: weights, rates and shares.
         channels: widths of both U-Nets.
         sparing: train in much less memory, in about a third more time; see :class:`brbs.networks.UNet`.
+        group: processes that learn together: each draws by itself, their gradients are averaged.
     """
 
     def __init__(
-        self, data: TrainingData, settings: Settings, channels: tuple[int, ...], sparing: bool = False
+        self,
+        data: TrainingData,
+        settings: Settings,
+        channels: tuple[int, ...],
+        sparing: bool = False,
+        group: Group = ALONE,
     ) -> None:
-        self.data, self.settings, self.device = data, settings, data.device
+        self.data, self.settings, self.device, self.group = data, settings, data.device, group
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.segmentation = self._place(SegmentationNet(data.class_count, channels))
@@ -43,7 +52,7 @@ class Learner:
             "registration": torch.optim.Adam(self.registration.parameters(), lr=settings.learning_rate),
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=reduced_precision(self.device) == torch.float16)
-        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.generator = torch.Generator().manual_seed(settings.seed + SEED_STRIDE * group.rank)
         self.own_steps = {"segmentation": 0, "registration": 0}
         # Progress at which each scan's pseudo label map was made.
         self.labelled_at = torch.full((len(data.scans),), -torch.inf, dtype=torch.float64)
@@ -81,6 +90,8 @@ class Learner:
         losses = compute()
         optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(losses[f"{name}_total"]).backward()
+        weights = (weight for group in optimiser.param_groups for weight in group["params"])
+        self.group.average([weight.grad for weight in weights if weight.grad is not None])
         self.scaler.step(optimiser)
         self.scaler.update()
         self.own_steps[name] += 1
@@ -152,21 +163,26 @@ class Learner:
         return torch.cat([network(pair).argmax(1).to(torch.uint8) for pair in images.split(2)])
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers, random state, pseudo labels: plain tensors and numbers, safe to load."""
+        """Networks, optimisers, random state, pseudo labels: plain tensors and numbers, safe to load.
+
+        All processes that learn together have to call it; the random state is that of all.
+        """
+        generator, *others = self.group.gather(self.generator.get_state())
         return {
             "segmentation": self.segmentation.state_dict(),
             "registration": self.registration.state_dict(),
             "teacher": None if self.teacher is None else self.teacher.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "scaler": self.scaler.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": generator,
+            "other_generators": others,
             "own_steps": dict(self.own_steps),
             "labelled_at": self.labelled_at,
             "scan_labels": self.data.scan_labels,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up exactly where :meth:`state_dict` was called."""
+        """Takes up exactly where :meth:`state_dict` was called; a process that was not there then draws anew."""
         self.segmentation.load_state_dict(state["segmentation"])
         self.registration.load_state_dict(state["registration"])
         if self.teacher is not None:
@@ -175,7 +191,12 @@ class Learner:
             optimiser.load_state_dict(state["optimisers"][name])
         if state["scaler"]:  # empty where it was not in use, as on another device
             self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["generator"].cpu())
         self.own_steps = dict(state["own_steps"])
+        generators = [state["generator"], *state.get("other_generators", [])]  # not in older checkpoints
+        if self.group.rank < len(generators):
+            self.generator.set_state(generators[self.group.rank].cpu())
+        else:
+            seed = self.settings.seed + SEED_STRIDE * self.group.rank
+            self.generator.manual_seed(seed + sum(self.own_steps.values()))
         self.labelled_at = state["labelled_at"].cpu()
         self.data.scan_labels = state["scan_labels"].to(self.device)

@@ -15,13 +15,21 @@ from .errors import InputError
 from .files import read_json
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .locking import study_lock
-from .model_folder import PREPARED_FILE, TRAINING_FOLDER, TrainingFolder, check_model_folder, remove_model
+from .model_folder import (
+    CHECKPOINT_FILE,
+    PREPARED_FILE,
+    TRAINING_FOLDER,
+    TrainingFolder,
+    check_model_folder,
+    remove_model,
+)
 from .preparation import Prepared, prepare
 from .progress_bar import progress_bar
 from .settings import DEFAULT_PRESET, PRESETS, Settings
 from .study import Study, pair_folders
 
 if TYPE_CHECKING:
+    from .processes import Group
     from .trainer import Trainer
 
 log = logging.getLogger("brbs")
@@ -36,45 +44,79 @@ def train(arguments: argparse.Namespace) -> int:
 
     Returns:
         0, also after a stop request; 130 when Ctrl-C ended the training. The model is written either way, if the
-        training had begun.
+        training had begun. Of several processes all but the first only compute, and return 0.
     """
-    folder = Path(arguments.output) / TRAINING_FOLDER
+    from .processes import Group
+
+    folder, group = Path(arguments.output) / TRAINING_FOLDER, Group.launched()
+    if not group.first:
+        return _follow(arguments.device, folder, group)
+    arguments.resume = arguments.resume or _was_restarted(folder)
     lock = study_lock(arguments.study, folder) if arguments.study else nullcontext()
     with telling_the_queue(folder), lock:
-        return (_resume if arguments.resume else _train_anew)(arguments, folder)
+        return (_resume if arguments.resume else _train_anew)(arguments, folder, group)
 
 
-def _train_anew(arguments: argparse.Namespace, folder: Path) -> int:
+def _was_restarted(folder: Path) -> bool:
+    """Whether the launcher has started this training again and its checkpoint, not an earlier training's, is there."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / CHECKPOINT_FILE).is_file():
+        return False
+    return read_json(folder / JOB_FILE).get("run") == _launch()
+
+
+def _launch() -> str | None:
+    """What the launcher calls this run, however often it starts it; None without a launcher."""
+    return os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def _follow(device_name: str, folder: Path, group: Group) -> int:
+    """Computes with the first process, which tells what and until when."""
+    from .processes import SilentJob
+    from .trainer import Budget, Trainer
+
+    log.setLevel(logging.WARNING)  # the first process says the rest
+    device = group.device(device_name)
+    with group.connected(device):
+        if (told := group.broadcast(None)) is None:  # stopped before the training began
+            return 0
+        settings, budget, resume = told
+        prepared = Prepared.load(folder / PREPARED_FILE)
+        trainer = Trainer(prepared, settings, Budget(**budget), device, folder.parent, SilentJob(), group)
+        if resume:
+            trainer.resume()
+        trainer.run()
+    return 0
+
+
+def _train_anew(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
     """Whatever was in the folder before goes only when the whole study has proved usable and is stored."""
-    from .device import choose_device
-
-    budget, device = _budget(arguments, folder), choose_device(arguments.device)
+    budget, device = _budget(arguments, folder), group.device(arguments.device)
     check_model_folder(folder.parent, overwrite=arguments.overwrite)
     description = _description(folder, device, budget, _absolute(arguments.study))
-    with TrainingFolder(folder) as before, JobWriter(folder, **description) as job:
+    with TrainingFolder(folder) as before, JobWriter(folder, **description) as job, group.connected(device):
         try:
             settings, prepared = _prepare(arguments, folder, device, job)
         except _StopRequested:
+            group.broadcast(None)
             job.update(state="finished", message="stopped before training began")
             log.info("stopped before training began")
             return 0
         before.keep()
         remove_model(folder.parent)
-        return _run(_trainer(prepared, settings, budget, device, folder, job))
+        job.describe(run=_launch())
+        return _run(_trainer(prepared, settings, budget, device, folder, job, group))
 
 
-def _resume(arguments: argparse.Namespace, folder: Path) -> int:
-    from .device import choose_device
-
-    budget, device = _budget(arguments, folder), choose_device(arguments.device)
+def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
+    budget, device = _budget(arguments, folder), group.device(arguments.device)
     check_model_folder(folder.parent, resume=True)
     settings, prepared = _resumed_settings(arguments, folder), Prepared.load(folder / PREPARED_FILE)
     study = _absolute(arguments.study) or _started(folder).get("study")
     description = _description(folder, device, budget, study)
     counts = {"atlases": len(prepared.atlas_names), "unlabeled": len(prepared.unlabeled_names)}
-    with JobWriter(folder, **description, settings=settings.to_json(), **counts) as job:
-        trainer = _trainer(prepared, settings, budget, device, folder, job)
-        trainer.resume()
+    told = {"settings": settings.to_json(), "run": _launch()}
+    with JobWriter(folder, **description, **told, **counts) as job, group.connected(device):
+        trainer = _trainer(prepared, settings, budget, device, folder, job, group, resume=True)
         log.info("going on at step %d, %.1f minutes", trainer.step, trainer.seconds / 60)
         if trainer.progress >= 1:
             log.warning("the budget was used up before; give more --minutes or --steps to train on")
@@ -110,10 +152,24 @@ def _description(folder: Path, device, budget: dict[str, Any], study: str | None
     return whole | budget
 
 
-def _trainer(prepared: Prepared, settings: Settings, budget: dict, device, folder: Path, job: JobWriter) -> Trainer:
+def _trainer(
+    prepared: Prepared,
+    settings: Settings,
+    budget: dict[str, Any],
+    device,
+    folder: Path,
+    job: JobWriter,
+    group: Group,
+    resume: bool = False,
+) -> Trainer:
+    """The trainer, of which the other processes are told as well."""
     from .trainer import Budget, Trainer
 
-    return Trainer(prepared, settings, Budget(**budget), device, folder.parent, job)
+    group.broadcast((settings, budget, resume))
+    trainer = Trainer(prepared, settings, Budget(**budget), device, folder.parent, job, group)
+    if resume:
+        trainer.resume()
+    return trainer
 
 
 def _run(trainer: Trainer) -> int:

@@ -31,6 +31,7 @@ from .model_folder import CHECKPOINT_FILE
 from .model_preview import preview
 from .networks import default_channels
 from .preparation import Prepared
+from .processes import ALONE, Group, SilentJob
 from .sample import draw_sample, write_sample
 from .schedule import phase
 from .settings import Settings
@@ -81,13 +82,21 @@ class Trainer:
         device: where to compute.
         output: folder of the model bundle; checkpoints go to its ``training`` folder.
         job: told of progress, asked for stop and pause requests.
+        group: processes that train together; the first one's clock and requests count, and it alone writes.
     """
 
     def __init__(
-        self, prepared: Prepared, settings: Settings, budget: Budget, device: torch.device, output: Path, job: JobWriter
+        self,
+        prepared: Prepared,
+        settings: Settings,
+        budget: Budget,
+        device: torch.device,
+        output: Path,
+        job: JobWriter | SilentJob,
+        group: Group = ALONE,
     ) -> None:
         self.prepared, self.settings, self.budget, self.job = prepared, settings, budget, job
-        self.output, self.device = Path(output), device
+        self.output, self.device, self.group = Path(output), device, group
         grid = prepared.grid
         self.channels = settings.channels or default_channels(grid.shape)
         data = TrainingData(
@@ -103,7 +112,7 @@ class Trainer:
             log.info("the memory of %s is short: the step spares memory and takes about a third longer", device)
         else:
             keep_freed_memory()  # quicker, in a tenth more memory
-        self.learner = Learner(data, settings, self.channels, sparing)
+        self.learner = Learner(data, settings, self.channels, sparing, group)
         self.validation = self._validation_volumes(data)
         self.step, self.seconds, self.best_dice = 0, 0.0, -1.0
         self.validated_at, self.validation_seconds = 0.0, 0.0
@@ -137,25 +146,30 @@ class Trainer:
     def _loop(self, bar: tqdm) -> None:
         report_at = checkpoint_at = self._clock  # both at once, so that there are some
         losses: dict[str, torch.Tensor] = {}
-        while self.progress < 1 and not self._stopping():
+        while self._goes_on():
             losses |= self.learner.step(self.progress)
             self.step += 1
             self._answer_sample_request()
-            if self._validation_due():
+            if self.group.first and self._validation_due():
                 self.validate()
             self._tick()
-            if self._clock < report_at:
-                continue
-            self._report(losses, bar)
-            losses, report_at = {}, self._clock + REPORT_SECONDS
-            if self._clock >= checkpoint_at:
+            if self.group.first and self._clock >= report_at:
+                self._report(losses, bar)
+                losses, report_at = {}, self._clock + REPORT_SECONDS
+            # Checked right after a report, which refuses broken losses.
+            if self.group.broadcast(not losses and self._clock >= checkpoint_at):
                 self.save_checkpoint()
-                if self.metrics:  # a model comes with its validation
+                if self.metrics and self.group.first:  # a model comes with its validation
                     self.bundle().save(self.output)
                 checkpoint_at = self._clock + CHECKPOINT_SECONDS
-        if losses:
+        if losses and self.group.first:
             self._report(losses, bar)
             self._tick()
+
+    def _goes_on(self) -> bool:
+        """Whether there is another step to make; all processes go by the clock of the first."""
+        goes_on, self.seconds = self.group.broadcast((self.progress < 1 and not self._stopping(), self.seconds))
+        return goes_on
 
     @property
     def progress(self) -> float:
@@ -187,8 +201,11 @@ class Trainer:
 
     def _finish(self) -> None:
         self.save_checkpoint()  # first, as validation may take long
-        self.validate()
+        if self.group.first:
+            self.validate()
         self.save_checkpoint()
+        if not self.group.first:
+            return
         bundle = self.bundle()
         if self.validation.real and self._path(BEST).is_file():
             best = torch.load(self._path(BEST), map_location="cpu", weights_only=True)
@@ -215,7 +232,8 @@ class Trainer:
     # ---- telling
 
     def _bar(self) -> tqdm:
-        return tqdm(total=1.0, initial=self.progress, bar_format=BAR_FORMAT, disable=None, dynamic_ncols=True)
+        disable = None if self.group.first else True  # None: where there is no terminal
+        return tqdm(total=1.0, initial=self.progress, bar_format=BAR_FORMAT, disable=disable, dynamic_ncols=True)
 
     def _report(self, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
         values = {name: float(value) for name, value in losses.items()}
@@ -287,6 +305,8 @@ class Trainer:
     def save_checkpoint(self) -> None:
         """Everything that a resumed training needs, in one file that replaces the one before.
 
+        All processes that train together have to call it.
+
         Raises:
             InputError: the weights are no longer numbers, or the file cannot be written; the one before stays.
         """
@@ -300,7 +320,9 @@ class Trainer:
             "validated_at": self.validated_at,
             "metrics": self.metrics,
         }
-        self._save({"learner": self.learner.state_dict(), "progress": progress}, CHECKPOINT_FILE)
+        learner = self.learner.state_dict()
+        if self.group.first:
+            self._save({"learner": learner, "progress": progress}, CHECKPOINT_FILE)
 
     def resume(self) -> None:
         """Takes up the last checkpoint.
@@ -319,6 +341,11 @@ class Trainer:
             raise InputError(f"{path}: damaged or of another study ({reason}); train anew with --overwrite") from error
         for name, value in state["progress"].items():
             setattr(self, name, value)
+        count = 1 + len(state["learner"].get("other_generators", []))
+        if count != self.group.world:
+            log.info("the checkpoint was made by %d process(es); %d go on with it", count, self.group.world)
+        if not self.group.first:
+            return
         for partial in [*self.output.glob(".partial-*"), *path.parent.glob(".partial-*")]:  # of a killed training
             partial.unlink(missing_ok=True)
 
