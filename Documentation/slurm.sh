@@ -1,0 +1,14 @@
+#!/bin/bash
+# Trains one model on two machines with four GPUs each: sbatch Documentation/slurm.sh STUDY MODEL
+#SBATCH --job-name=brbs
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=16
+#SBATCH --time=04:00:00
+set -euo pipefail
+study=$1 model=$2
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node 4 --max-restarts 3 \
+    --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:29500" \
+    -m brbs train --study "$study" --output "$model"
