@@ -15,7 +15,25 @@ from .model import ModelBundle
 from .restoration import Restoration
 from .windows import slabs
 
-WINDOWS_AT_ONCE = 2
+LEAST_WINDOW = 16  # voxels of an edge
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a scan is seen; fewer and smaller windows need less memory.
+
+    Attributes:
+        at_once: windows in one pass of the network.
+        divisor: windows have the working grid's edges divided by this; the network then sees less around each voxel
+            than it was trained with.
+    """
+
+    at_once: int = 2
+    divisor: int = 1
+
+    def shape(self, grid: tuple[int, int, int]) -> tuple[int, ...]:
+        """Edges (d, h, w) of a window, for a working grid (D, H, W)."""
+        return tuple(min(size, max(LEAST_WINDOW, -(-size // self.divisor))) for size in grid)
 
 
 @dataclass
@@ -43,7 +61,7 @@ class Predictor:
         device: where to compute.
 
     Attributes:
-        windows_at_once: of a scan larger than the working grid; fewer need less memory.
+        windows: through which scans are seen.
 
     Raises:
         InputError: the model's weights do not fit its description.
@@ -53,7 +71,7 @@ class Predictor:
         self.schema, self.grid, self.device = bundle.schema, bundle.grid, device
         self.network = bundle.segmentation_net().to(device, memory_format=memory_format(device))
         self.reference = bundle.reference
-        self.windows_at_once = WINDOWS_AT_ONCE
+        self.windows = Windows()
 
     def segment(
         self,
@@ -86,8 +104,8 @@ class Predictor:
     def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:
         """Class probabilities of a normalised volume (D, H, W) in the working grid's spacing, some planes at a time.
 
-        Volumes larger than the working grid are seen through overlapping windows of its size; ``check`` is called
-        before each pass of the network.
+        Volumes larger than a window, which is as large as the working grid unless :attr:`windows` says else, are seen
+        through overlapping ones; ``check`` is called before each pass of the network.
 
         Yields:
             Index of the first plane, and float32 (K, planes, H, W).
@@ -97,7 +115,8 @@ class Predictor:
             check()
             return self._classify(seen)
 
-        yield from slabs(volume, self.grid.shape, classify, self.device, self.windows_at_once)
+        window = self.windows.shape(self.grid.shape)
+        yield from slabs(volume, window, classify, self.device, self.windows.at_once)
 
     def _classify(self, windows: Tensor) -> Tensor:
         with autocast(self.device):

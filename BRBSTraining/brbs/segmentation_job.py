@@ -18,7 +18,7 @@ from .device import choose_device
 from .errors import InputError
 from .model import ModelBundle
 from .model_description import MODEL_FILE
-from .predictor import WINDOWS_AT_ONCE, Predictor
+from .predictor import Predictor, Windows
 from .study import LabelSchema
 from .volumes import bare_name, read_image, write_image, write_label_map
 
@@ -112,10 +112,10 @@ class Segmenter:
             InputError: model, scan or device cannot be used, a file cannot be written, or the memory is too small.
         """
         image = read_image(job.input)
-        for device, at_once, message in _attempts(choose_device(job.device)):
+        for device, windows, message in _attempts(choose_device(job.device)):
             check()
             try:
-                return self._run_on(device, at_once, message, job, image, segmented, check)
+                return self._run_on(device, windows, message, job, image, segmented, check)
             except (RuntimeError, MemoryError) as error:
                 if not _memory_is_short(error):
                     raise
@@ -143,7 +143,7 @@ class Segmenter:
     def _run_on(
         self,
         device: torch.device,
-        at_once: int,
+        windows: Windows,
         message: str,
         job: SegmentationJob,
         image: sitk.Image,
@@ -152,7 +152,7 @@ class Segmenter:
     ) -> Result:
         model = self.model(job.model, device)
         schema = model.predictor.schema
-        model.predictor.windows_at_once = at_once
+        model.predictor.windows = windows
         check()
         found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
         check()
@@ -174,19 +174,21 @@ class Segmenter:
             torch.cuda.empty_cache()
 
 
-def _attempts(device: torch.device) -> Iterator[tuple[torch.device, int, str]]:
-    """Device, windows at once and what to say of it, each needing less of the device's memory than the one before."""
-    yield device, WINDOWS_AT_ONCE, ""
-    yield device, 1, f"the memory of {device} is short; the scan was computed in smaller pieces"
+def _attempts(device: torch.device) -> Iterator[tuple[torch.device, Windows, str]]:
+    """Device, windows and what to say of it, each needing less of the device's memory than the one before."""
+    short = f"the memory of {device} is short; the scan was computed in smaller"
+    yield device, Windows(), ""
+    yield device, Windows(at_once=1), f"{short} pieces"
+    yield device, Windows(at_once=1, divisor=2), f"{short} windows, which may be less exact"
     if device.type != "cpu":
         told = f"the memory of {device} is too small for this scan; the processor was used"
-        yield torch.device("cpu"), WINDOWS_AT_ONCE, told
+        yield torch.device("cpu"), Windows(), told
 
 
 def _memory_is_short(error: BaseException) -> bool:
-    """Whether that is the reason; each device says it in its own words, and MONAI wraps it."""
+    """Whether that is the reason; each device says it in its own words."""
     words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-    told = f"{error} {error.__cause__}".lower()
+    told = str(error).lower()
     return isinstance(error, MemoryError) or any(word in told for word in words)
 
 

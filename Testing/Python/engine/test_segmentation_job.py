@@ -51,15 +51,31 @@ def test_result_is_the_same_window_by_window(job: SegmentationJob, monkeypatch) 
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(job.output))), expected)
 
 
+def test_windows_become_smaller_before_the_device_is_given_up(job: SegmentationJob, monkeypatch) -> None:
+    seen, classify = [], Predictor._classify
+
+    def full(predictor: Predictor, windows: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(windows.shape))
+        if windows.numel() > 16**3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return classify(predictor, windows)
+
+    monkeypatch.setattr(Predictor, "_classify", full)
+    result = Segmenter().run(replace(job, confidence=False))
+    assert "smaller windows" in result.message
+    assert seen[:3] == [(2, 1, 16, 20, 16), (1, 1, 16, 20, 16), (1, 1, 16, 16, 16)]
+    assert sitk.ReadImage(str(job.output)).GetSize() == sitk.ReadImage(str(job.input)).GetSize()
+
+
 def test_processor_is_the_last_resort_of_a_gpu(job: SegmentationJob, monkeypatch) -> None:
     # "meta" stands in for a GPU that this computer lacks; its networks compute nothing before they are full.
     monkeypatch.setattr("brbs.segmentation_job.choose_device", lambda name: torch.device("meta"))
     monkeypatch.setattr("brbs.agreement.Propagation", lambda bundle, device: None)
-    memory = FullMemory(monkeypatch, 2, RuntimeError("MPS backend out of memory"))
+    memory = FullMemory(monkeypatch, 3, RuntimeError("MPS backend out of memory"))
     sitk.WriteImage(on_grid(subject(5)[0]), str(job.input))
     segmented = []
     result = Segmenter().run(replace(job, confidence=False), segmented.append)
-    assert memory.asked == [("meta", 1), ("meta", 1), ("cpu", 1)]
+    assert memory.asked == [("meta", 1)] * 3 + [("cpu", 1)]
     assert result.device == "cpu" and "the processor was used" in result.message and segmented == [result]
 
 
