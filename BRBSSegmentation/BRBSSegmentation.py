@@ -212,23 +212,6 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
             raise InputError(run.message)
         return run.node
 
-    def prepareBatch(
-        self,
-        inputs,
-        model: KnownModel | str | Path,
-        outputFolder: str | Path,
-        device: str = "auto",
-        suffix: str = FORMATS[0],
-        pattern: str = ALL,
-    ) -> BatchPreparation:
-        """As :meth:`segmentBatch`, but volumes are exported and the batch is started by calling its ``step``.
-
-        Raises:
-            InputError: as :meth:`segmentBatch`.
-        """
-        sources = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        return BatchPreparation(self.engine, sources, _folder(model), Path(outputFolder), device, suffix, pattern)
-
     def segmentBatch(
         self,
         inputs,
@@ -257,7 +240,9 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: a scan cannot be used, a batch is running in the folder, or the engine cannot be started.
         """
-        preparation = self.prepareBatch(inputs, model, outputFolder, device, suffix, pattern)
+        sources = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        output = Path(outputFolder)
+        preparation = BatchPreparation(self.engine, sources, _folder(model), output, device, suffix, pattern)
         while not preparation.step():
             slicer.app.processEvents()
         return preparation.batch

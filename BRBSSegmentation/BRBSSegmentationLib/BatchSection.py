@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans
+from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileDrop import FileDrop
 from BRBSTrainingLib.OwnVolumes import isOwnVolume
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
@@ -25,15 +26,15 @@ class BatchSection:
 
     Args:
         ui: the panel's widgets.
-        logic: the module's logic.
+        engine: runs the batch.
         guard: runs a function and shows what is wrong with its input.
         model: gives the chosen model; None: none.
         device: gives the chosen device.
         open: shows a scan's result in the scene; called with the volume node (None: to be loaded), and the scan.
     """
 
-    def __init__(self, ui, logic, guard, model: Callable, device: Callable[[], str], open: Callable) -> None:
-        self._ui, self._logic, self._model, self._device, self._open = ui, logic, model, device, open
+    def __init__(self, ui, engine: Engine, guard, model: Callable, device: Callable[[], str], open: Callable) -> None:
+        self._ui, self._engine, self._model, self._device, self._open = ui, engine, model, device, open
         self._queue: dict[str | Path, str] = {}  # node IDs and files, with their names
         self._files: dict[str, Path] = {}
         self._preparation: BatchPreparation | None = None
@@ -90,24 +91,25 @@ class BatchSection:
 
     def updateButtons(self) -> None:
         """Enables what can be done now."""
-        selected, blocker = self._table.selected(), self._blocker()
+        busy = self.busy  # looks at the disk
+        selected, blocker = self._table.selected(), self._blocker(busy)
         self._ui.startBatchButton.enabled = blocker is None
         self._ui.startBatchButton.toolTip = blocker or _("Segment all scans of the list in the background.")
-        self._ui.stopBatchButton.enabled = self.busy
+        self._ui.stopBatchButton.enabled = busy
         for button in (self._ui.addBatchVolumesButton, self._ui.addBatchFolderButton):
-            button.enabled = not self.busy
-        self._ui.removeBatchButton.enabled = bool(selected) and not self.busy
+            button.enabled = not busy
+        self._ui.removeBatchButton.enabled = bool(selected) and not busy
         chosen = self._scan(selected[0]) if len(selected) == 1 else None
         self._ui.openBatchResultButton.enabled = chosen is not None and _isDone(chosen)
 
-    def _blocker(self) -> str | None:
+    def _blocker(self, busy: bool) -> str | None:
         if self._model() is None:
             return _("Choose a model first.")
         if not self._queue:
             return _("Add scans to the list first.")
         if not self._ui.batchOutputEdit.currentPath:
             return _("Choose a folder for the results first.")
-        return _("Scans are being segmented.") if self.busy else None
+        return _("Scans are being segmented.") if busy else None
 
     # ---- the queue
 
@@ -160,13 +162,8 @@ class BatchSection:
     def _start(self) -> None:
         inputs = [self._node(key) for key in self._queue if isinstance(key, Path) or self._node(key) is not None]
         self._batch = None
-        self._preparation = self._logic.prepareBatch(
-            inputs,
-            self._model(),
-            self._ui.batchOutputEdit.currentPath,
-            device=self._device(),
-            suffix=self._parameters.batchFormat,
-        )
+        output, suffix = Path(self._ui.batchOutputEdit.currentPath), self._parameters.batchFormat
+        self._preparation = BatchPreparation(self._engine, inputs, self._model().folder, output, self._device(), suffix)
         self._files = self._preparation.files
         self.update()
 

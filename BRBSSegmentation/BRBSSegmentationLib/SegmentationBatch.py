@@ -65,6 +65,11 @@ class SegmentationBatch(BackgroundJob):
         self.scans = {scan: BatchScan(scan) for scan in listed}
 
     @property
+    def active(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._tidied and super().active
+
+    @property
     def model(self) -> Path:
         """Folder of the model."""
         return Path(self.description["model"])
@@ -76,12 +81,14 @@ class SegmentationBatch(BackgroundJob):
 
     def poll(self) -> bool:
         """Takes in what the engine has done; true when something has changed."""
+        if self._tidied:
+            return False
         events = [event for event in self.newEvents() if event.get("kind") == "scan"]
         for event in events:
             scan = Path(event["input"])
             found = (event.get("volumes") or {}, event.get("confidence") or {})
             self.scans[scan] = BatchScan(scan, event["state"], Path(event["output"]), event.get("message", ""), *found)
-        if not events and not self._tidied and not self.active:
+        if not events and not self.active:
             self._tidy()
             return True
         return bool(events)

@@ -46,7 +46,7 @@ class SegmentationPanel:
         self._devices = DeviceSelector(ui.deviceSelector)
         self._ranking = RankingSection(ui, logic, self.guard, lambda: self._devices.device, self._openRanked)
         self._batch = BatchSection(
-            ui, logic, self.guard, lambda: self._models.model, lambda: self._devices.device, self._openResult
+            ui, logic.engine, self.guard, lambda: self._models.model, lambda: self._devices.device, self._openResult
         )
         self._models = ModelSection(ui, logic, self.guard, self.say, self._modelChosen)
         self._result = ResultSection(ui, BRBSTrainingLogic(), self.guard, self.say, self._ranking.update)

@@ -58,7 +58,7 @@ class Agreement:
             check: called before each pass of a network; what it raises ends the comparison.
         """
         grid, placement = self._grid, segmentation.placement
-        propagated = self._propagation.vote(grid.sample_image(image, placement), check)
+        propagated = self._propagation.vote(segmentation.volume, check)
         found = dice(segmentation.found.argmax(0), propagated.argmax(0), range(1, len(self._names) + 1))
         unsure = restored(grid, uncertainty(segmentation.found, propagated), image, placement)
         return Findings({name: found[index] for index, name in enumerate(self._names, start=1)}, unsure)

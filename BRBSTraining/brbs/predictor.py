@@ -43,12 +43,14 @@ class Segmentation:
     Attributes:
         labels: label values on the scan's own grid.
         placement: of the scan on the working grid.
-        found: class probabilities on the working grid, float32 (K, D, H, W), background first.
+        volume: the scan on the working grid, float32 (D, H, W) in [0, 1].
+        found: class probabilities there, float32 (K, D, H, W), background first.
         probabilities: the same per class as a float32 image on the scan's own grid; None unless asked for.
     """
 
     labels: sitk.Image
     placement: sitk.Transform
+    volume: np.ndarray
     found: np.ndarray
     probabilities: list[sitk.Image] | None = None
 
@@ -93,12 +95,15 @@ class Predictor:
         restoration = Restoration(lattice, image, placement, probabilities)
         found = np.empty((self.schema.class_count, *self.grid.shape), np.float32)
         z, y, x = lattice.position(self.grid)
-        for first, planes in self.slabs(lattice.sample_image(image, placement), check):
+        whole = lattice.sample_image(image, placement)
+        volume = np.empty((1, *self.grid.shape), np.float32)
+        _take_part(whole[None], volume, -z, y, x)
+        for first, planes in self.slabs(whole, check):
             restoration.add(first, planes)
             _take_part(planes, found, first - z, y, x)
         classes = keep_largest_components(restoration.classes) if largest_component else restoration.classes
         maps = restoration.probabilities if probabilities else None
-        return Segmentation(self.label_values(classes), placement, found, maps)
+        return Segmentation(self.label_values(classes), placement, volume[0], found, maps)
 
     @torch.no_grad()
     def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:
