@@ -16,6 +16,16 @@ def draw_fractions(count: int, generator: torch.Generator) -> Tensor:
     return torch._sample_dirichlet(concentration, generator)[:, 0].float()
 
 
+def draw_path(sampling: str, generator: torch.Generator) -> Tensor:
+    """Draws how far a sample goes from the atlas towards two scans: (alpha, beta), fractions of space and style.
+
+    Args:
+        sampling: the setting: "path" draws each from Beta(0.3, 0.3), "ends" goes all the way, "none" stays.
+    """
+    drawn = draw_fractions(2, generator)
+    return {"path": drawn, "ends": torch.ones(2), "none": torch.zeros(2)}[sampling]
+
+
 def style_towards(atlas_image: Tensor, styled_image: Tensor, beta: Tensor | float) -> Tensor:
     """Moves the atlas's look a fraction ``beta`` of the way to a scan registered to it: x_l + beta (x_ul - x_l)."""
     return atlas_image + beta * (styled_image - atlas_image)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .data import TrainingData
 from .device import memory_format
-from .generation import draw_fractions
+from .generation import draw_path
 from .losses import lncc
 from .metrics import dice
 from .model import ModelBundle
@@ -169,7 +169,7 @@ class SamplePath:
         plane = centre(self._atlas_labels)[0]
         drawn = []
         for _ in range(count):
-            alpha, beta = draw_fractions(2, generator).tolist()
+            alpha, beta = draw_path(self.settings.sampling, generator).tolist()
             image, labels = (volume[0, 0, plane].cpu().numpy() for volume in self.at(alpha, beta))
             drawn.append(Draw(alpha, beta, image, labels))
         return drawn

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .augmentation import random_contrast
-from .generation import draw_fractions
+from .generation import draw_path
 from .learner import Learner
 from .preparation import Prepared
 from .schedule import SEGMENTATION, phase
@@ -59,7 +59,7 @@ def draw_sample(learner: Learner, progress: float, generator: torch.Generator) -
     scans = data.draw_scans(generator)
     with _pseudo_labels_kept(learner, scans):
         triple = learner.draw(scans, progress, generator, atlas)
-    alpha, beta = draw_fractions(2, generator).to(data.device)
+    alpha, beta = draw_path(settings.sampling, generator).to(data.device)
     image, onehot, _ = generate(learner.applied(learner.registration), triple, alpha, beta, settings)
     if settings.augmentation == "full":
         image = random_contrast(image, generator)

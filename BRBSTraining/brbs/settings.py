@@ -68,6 +68,11 @@ class Settings:
         0.5, "weight of Dice and cross entropy against the averaged network's output on the mixture"
     )
     cross_entropy_weight: float = _setting(1.0, "weight of the cross entropy beside the Dice loss")
+    sampling: str = _setting(
+        "path",
+        "how far samples go from an atlas towards two scans: any part of the path, all the way, or not at all",
+        ("path", "ends", "none"),
+    )
     augmentation: str = _setting(
         "full", "rotation and scale as published, or also bending, contrast and sharp samples", ("published", "full")
     )

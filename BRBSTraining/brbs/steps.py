@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .augmentation import random_contrast
 from .data import TrainingData, Triple
-from .generation import draw_fractions, mixture, space_style_sample
+from .generation import draw_fractions, draw_path, mixture, space_style_sample
 from .losses import (
     cross_entropy_loss,
     dice_loss,
@@ -125,7 +125,8 @@ def segmentation_step(
         teacher: S with averaged weights; it gives the targets of the mixture without gradient. None: S itself, with
             gradient, as published.
     """
-    alpha, beta, gamma = draw_fractions(3, generator).to(triple.scan_1.device)
+    alpha, beta = draw_path(settings.sampling, generator).to(triple.scan_1.device)
+    gamma = draw_fractions(1, generator)[0].to(triple.scan_1.device)
     with torch.no_grad():
         generated, target, passed = generate(registration, triple, alpha, beta, settings)
         mixed = mixture(passed, triple.scan_2, gamma)

@@ -63,7 +63,8 @@ def engine_step(size):
     atlas, onehot, scan_1, scan_2 = volumes(size)
     data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
     learner = Learner(data, PAPER, PAPER.channels)
-    steps.draw_fractions = lambda count, generator: torch.tensor(FRACTIONS)
+    steps.draw_path = lambda sampling, generator: torch.tensor(FRACTIONS[:2])
+    steps.draw_fractions = lambda count, generator: torch.tensor(FRACTIONS[2:])
 
     def step() -> None:
         learner._learn("registration", 0.5, pair_losses)

@@ -8,7 +8,7 @@ from tiny_model import smooth_noise
 from tiny_study import prepared_study
 
 from brbs.data import TrainingData
-from brbs.generation import draw_fractions, mixture, space_style_sample
+from brbs.generation import draw_fractions, draw_path, mixture, space_style_sample
 from brbs.steps import generate_published, generate_sharp
 from brbs.warp import warp
 
@@ -60,6 +60,15 @@ def test_fractions_follow_beta_of_three_tenths_and_the_seed() -> None:
     assert torch.equal(drawn[:0], draw_fractions(0, torch.Generator().manual_seed(0)))
     again = draw_fractions(20000, torch.Generator().manual_seed(0))
     assert torch.equal(drawn, again)
+
+
+def test_the_path_is_sampled_gone_to_its_end_or_not_entered() -> None:
+    def drawn(sampling: str) -> list[float]:
+        return draw_path(sampling, torch.Generator().manual_seed(3)).tolist()
+
+    assert drawn("path") == draw_fractions(2, torch.Generator().manual_seed(3)).tolist()
+    assert 0 < min(drawn("path")) and max(drawn("path")) < 1
+    assert drawn("ends") == [1, 1] and drawn("none") == [0, 0]
 
 
 @pytest.fixture
