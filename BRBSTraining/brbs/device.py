@@ -75,6 +75,13 @@ def free_memory(device: torch.device) -> int:
         return 8 * 2**30
 
 
+def memory_was_short(error: BaseException) -> bool:
+    """Whether that is why a computation failed; each device says it in its own words."""
+    words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in told for word in words)
+
+
 def memory_format(device: torch.device) -> torch.memory_format:
     """Channels last, which both oneDNN and cuDNN compute faster in; Apple's back end only knows the plain one."""
     return torch.contiguous_format if device.type == "mps" else torch.channels_last_3d

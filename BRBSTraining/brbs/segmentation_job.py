@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from .agreement import Agreement
-from .device import choose_device
+from .device import choose_device, memory_was_short
 from .errors import InputError
 from .model import ModelBundle
 from .model_description import MODEL_FILE
@@ -117,7 +117,7 @@ class Segmenter:
             try:
                 return self._run_on(device, windows, message, job, image, segmented, check)
             except (RuntimeError, MemoryError) as error:
-                if not _memory_is_short(error):
+                if not memory_was_short(error):
                     raise
                 log.warning("%s: the memory of %s is too small", job.input, device)
             self._free_memory()  # not above: the exception holds on to what the network had computed
@@ -183,13 +183,6 @@ def _attempts(device: torch.device) -> Iterator[tuple[torch.device, Windows, str
     if device.type != "cpu":
         told = f"the memory of {device} is too small for this scan; the processor was used"
         yield torch.device("cpu"), Windows(), told
-
-
-def _memory_is_short(error: BaseException) -> bool:
-    """Whether that is the reason; each device says it in its own words."""
-    words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-    told = str(error).lower()
-    return isinstance(error, MemoryError) or any(word in told for word in words)
 
 
 def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:
