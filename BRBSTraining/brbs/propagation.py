@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -33,6 +33,20 @@ class Propagation:
         self.onehots = F.one_hot(labels, bundle.schema.class_count).movedim(-1, 1).float()
 
     @torch.no_grad()
+    def fields(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[torch.Tensor]:
+        """Displacement fields of the atlases, one after the other, onto a scan; arguments as for :meth:`vote`.
+
+        Yields:
+            (1, 3, D, H, W) in voxels, float32: atlas -> scan.
+        """
+        scan = torch.as_tensor(volume, dtype=torch.float32, device=self.device)[None, None]
+        for image in self.images.split(1):
+            check()
+            with autocast(self.device):
+                flow = displacement(self.network, image, scan, self.scale)
+            yield flow.float()
+
+    @torch.no_grad()
     def vote(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
         """Mean of the atlases' warped label maps on a scan.
 
@@ -43,11 +57,7 @@ class Propagation:
         Returns:
             float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote.
         """
-        scan = torch.as_tensor(volume, dtype=torch.float32, device=self.device)[None, None]
         total = torch.zeros(1, device=self.device)
-        for image, onehot in zip(self.images.split(1), self.onehots.split(1)):
-            check()
-            with autocast(self.device):
-                flow = displacement(self.network, image, scan, self.scale)
-            total = total + warp(onehot, flow.float())
+        for flow, onehot in zip(self.fields(volume, check), self.onehots.split(1)):
+            total = total + warp(onehot, flow)
         return (total[0] / len(self.images)).cpu().numpy()

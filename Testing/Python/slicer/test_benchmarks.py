@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 from tiny_model import tiny_bundle
-from tiny_study import on_grid, subject
+from tiny_study import on_grid, subject, write_study
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def run(name: str, *arguments) -> str:
     """What a benchmark prints."""
-    command = [sys.executable, BENCHMARKS / f"bench_{name}.py", *arguments]
+    return told(sys.executable, BENCHMARKS / f"bench_{name}.py", *arguments)
+
+
+def told(*command) -> str:
+    """What a command prints, when it succeeds."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -52,6 +56,27 @@ def test_click(tmp_path: Path) -> None:
     for seed in range(2):
         sitk.WriteImage(on_grid(subject(seed)[0]), str(tmp_path / f"scans/{seed}.nrrd"))
     assert "first" in run("click", "--model", tmp_path / "model", "--scans", tmp_path / "scans", "--count", 2)
+
+
+def test_accuracy(tmp_path: Path) -> None:
+    """Two methods that share a training; the second call finds everything done."""
+    study = write_study(tmp_path)
+    for name in ("truth/images", "truth/labels"):
+        (study / name).mkdir(parents=True)
+    for seed in (200, 201):
+        image, labels = subject(seed)
+        sitk.WriteImage(on_grid(image), str(study / f"truth/images/{seed}.nrrd"))
+        sitk.WriteImage(on_grid(labels), str(study / f"truth/labels/{seed}.nrrd"))
+    scans = ["--atlas-images", study / "images", "--atlas-labels", study / "labels", "--unlabeled", study / "unlabeled"]
+    truth = ["--validation-images", study / "truth/images", "--validation-labels", study / "truth/labels"]
+    output = tmp_path / "out"
+    chosen = ["--methods", "registration", "default", "--seeds", 0, "--steps", 3, "--output", output]
+    command = [sys.executable, BENCHMARKS / "accuracy", *scans, *truth, *chosen]
+    first, again = (told(*command) for _ in range(2))
+    rows = [line for line in first.splitlines() if line.startswith("|")]
+    assert len(rows) == 4 and rows[2].startswith("| registration network") and rows[3].startswith("| default")
+    assert (output / "accuracy.png").is_file() and (output / "accuracy.md").read_text(encoding="utf-8") in first
+    assert again.strip() == "\n".join(first[first.index("| method") :].splitlines()).strip()
 
 
 def test_all_of_them_are_here() -> None:
