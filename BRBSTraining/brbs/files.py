@@ -30,6 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _to_disk(temporary)
         _patiently(os.replace, temporary, path)
     except OSError as error:
         reason = error.strerror or error
@@ -41,6 +42,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass  # the parent is no folder: nothing was written
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until the file's content is on the disk; renamed before, it could be empty after a power cut."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _patiently(action: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
