@@ -33,6 +33,11 @@ def test_step() -> None:
     assert told.count("times faster") == 2
 
 
+def test_losses(tmp_path: Path) -> None:
+    told = run("losses", "--output", tmp_path, "--size", 16, 16, 16, "--steps", 2)
+    assert told.count("apart") == 2 and (tmp_path / "losses.png").is_file()
+
+
 def test_memory() -> None:
     assert "together" in run("memory", "--edges", 16, "--classes", 2, "--phases", "together")
 
