@@ -1,4 +1,4 @@
-"""A made-up study among Slicer's sample data; it is made on the user's computer, nothing is downloaded."""
+"""A made-up study, and scans beside it, among Slicer's sample data; all made on the user's computer, not downloaded."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from slicer.i18n import tr as _
 from brbs.settings import DEFAULT_PRESET, PRESETS
 from brbs.study import Study
 from brbs.synthetic import make_study
+from brbs.volumes import list_images
 
 from .StudyFolder import StudyFolder
 
-NAME = "BRBSTinyStudy"
+NAME, SCANS_NAME = "BRBSTinyStudy", "BRBSTinyScans"
+TESTS = "test/images"  # in the study's folder
 SIZE = (32, 36, 32)  # voxels along x, y, z
 
 
 def registerSampleStudy() -> None:
-    """Puts the study on the page of the Sample Data module."""
+    """Puts study and scans on the page of the Sample Data module."""
     try:
         import SampleData
     except ImportError:  # an application made without that module
         return
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="BRBS",
-        sampleName=NAME,
-        uris=[],  # lists of one length are asked for, also where nothing is downloaded
-        fileNames=[],
-        nodeNames=[],
-        thumbnailFileName=str(_icon()),
-        customDownloader=openSampleStudy,
-    )
+    for name, action in ((NAME, openSampleStudy), (SCANS_NAME, loadSampleScans)):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="BRBS",
+            sampleName=name,
+            uris=[],  # lists of one length are asked for, also where nothing is downloaded
+            fileNames=[],
+            nodeNames=[],
+            thumbnailFileName=str(_icon()),
+            customDownloader=action,
+        )
 
 
 def makeSampleStudy(folder: Path) -> StudyFolder:
@@ -55,12 +58,24 @@ def openSampleStudy(source) -> list:
     Returns:
         The nodes that Sample Data would show: none, as a study is files.
     """
-    slicer.util.showStatusMessage(_("Making scans of an invented organ…"), 3000)
-    folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / NAME
-    study = makeSampleStudy(folder)
+    study = _study()
     slicer.util.selectModule("BRBSTraining")
     slicer.modules.brbstraining.widgetRepresentation().self().panel.show(study.folder)
     return []
+
+
+def loadSampleScans(source) -> list:
+    """Loads scans of the same organ that are not in the study, to be segmented by what was trained on it.
+
+    Returns:
+        Their volume nodes.
+    """
+    return [slicer.util.loadVolume(str(scan)) for scan in list_images(_study().folder / TESTS)]
+
+
+def _study() -> StudyFolder:
+    slicer.util.showStatusMessage(_("Making scans of an invented organ…"), 3000)
+    return makeSampleStudy(Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / NAME)
 
 
 def _icon() -> Path:

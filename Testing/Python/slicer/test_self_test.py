@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import slicer
 
 import BRBSTraining
 from brbs.checks import check_study, trainable
-from BRBSTrainingLib.SampleStudy import makeSampleStudy
+from brbs.study import Study
+from BRBSTrainingLib.SampleStudy import makeSampleStudy, registerSampleStudy
 from BRBSTrainingLib.SelfTest import trainTinyStudy
 
 
@@ -44,28 +50,36 @@ def test_segmentation_self_test_segments(application) -> None:
     assert segmentTinyScan(BRBSSegmentation.BRBSSegmentationLogic()) == "segmented"
 
 
-def test_sample_study_is_registered_and_opened(application, tmp_path: Path, monkeypatch) -> None:
-    import sys
-    from types import SimpleNamespace
-
-    import slicer
-
-    from BRBSTrainingLib.SampleStudy import registerSampleStudy
-
-    registered, opened = {}, []
-    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **values: registered.update(values))
+@pytest.fixture
+def samples(tmp_path: Path, monkeypatch) -> dict[str, dict]:
+    """What the module registers with Slicer's Sample Data, by name; its cache is a fresh folder."""
+    registered = {}
+    logic = SimpleNamespace(
+        registerCustomSampleDataSource=lambda **values: registered.update({values["sampleName"]: values})
+    )
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     registerSampleStudy()
-    assert registered["uris"] == registered["fileNames"] == registered["nodeNames"] == []
-    assert Path(registered["thumbnailFileName"]).is_file()
-
     cache = SimpleNamespace(GetRemoteCacheDirectory=lambda: str(tmp_path))
     monkeypatch.setattr(slicer, "mrmlScene", SimpleNamespace(GetCacheManager=lambda: cache))
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda *a: None, raising=False)
+    return registered
+
+
+def test_sample_study_is_registered_and_opened(application, samples: dict, tmp_path: Path, monkeypatch) -> None:
+    study, opened = samples["BRBSTinyStudy"], []
+    assert study["uris"] == study["fileNames"] == study["nodeNames"] == []
+    assert Path(study["thumbnailFileName"]).is_file()
     panel = SimpleNamespace(show=opened.append)
     widget = SimpleNamespace(self=lambda: SimpleNamespace(panel=panel))
     module = SimpleNamespace(widgetRepresentation=lambda: widget)
     monkeypatch.setattr(slicer.modules, "brbstraining", module, raising=False)
-    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda *a: None, raising=False)
-    assert registered["customDownloader"](None) == []
+    assert study["customDownloader"](None) == []
     assert opened == [tmp_path / "BRBSTinyStudy"]
     assert application.recorded.modules == ["BRBSTraining"]
+
+
+def test_sample_scans_are_none_of_the_study(application, samples: dict, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(slicer.util, "loadVolume", Path, raising=False)
+    loaded = samples["BRBSTinyScans"]["customDownloader"](None)
+    study = Study.load(tmp_path / "BRBSTinyStudy")
+    assert len(loaded) == 3 and not set(loaded) & {*study.unlabeled, *(atlas.image for atlas in study.atlases)}
