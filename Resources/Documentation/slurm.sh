@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains one model on two machines with four GPUs each: sbatch Documentation/slurm.sh STUDY MODEL
+# Trains one model on two machines with four GPUs each: sbatch Resources/Documentation/slurm.sh STUDY MODEL
 #SBATCH --job-name=brbs
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
