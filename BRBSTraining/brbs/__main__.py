@@ -9,7 +9,7 @@ import sys
 import typing
 from dataclasses import fields
 
-from . import __version__, commands, train_command
+from . import __version__, commands, segment_command, train_command
 from .errors import InputError
 from .ranking import RANKING_FILE
 from .scan_files import ALL
@@ -88,7 +88,7 @@ def _scalar_type(hint) -> tuple[type, int | str | None]:
 
 
 def _add_segment(subparsers) -> None:
-    command = _command(subparsers, "segment", commands.segment, "segment a scan or a folder of scans")
+    command = _command(subparsers, "segment", segment_command.segment, "segment a scan or a folder of scans")
     command.add_argument("--model", required=True, metavar="DIR", help="folder that train wrote")
     command.add_argument("--input", help="scan (file or DICOM folder) or folder of scans")
     command.add_argument("--list", metavar="FILE", help="text file that names scans, one a line, instead of --input")

@@ -11,6 +11,7 @@ from .errors import InputError
 from .job import JobWriter
 from .result_table import FAILED, FINISHED, ResultTable, scan_identity
 from .segmentation_job import Result, SegmentationJob, Segmenter
+from .shared_batch import KeptEvents
 
 SCAN_EVENT = "scan"
 RUNNING, SKIPPED, WAITING = "running", "skipped", "waiting"
@@ -20,6 +21,12 @@ log = logging.getLogger("brbs")
 
 class StopRequested(Exception):
     """The batch was asked to end."""
+
+
+def summary(counts: Counter[str], scans: int) -> str:
+    """How many of so many scans have come to what, in a few words."""
+    told = [f"{counts[state]} {state}" for state in (FINISHED, SKIPPED, FAILED) if counts[state]]
+    return f"{', '.join(told) or 'nothing done'} of {scans} scans"
 
 
 class Batch:
@@ -40,7 +47,7 @@ class Batch:
         identity: str,
         table: ResultTable | None = None,
         skip_finished: bool = False,
-        watcher: JobWriter | None = None,
+        watcher: JobWriter | KeptEvents | None = None,
     ) -> None:
         self._scans, self._identity, self._table = scans, identity, table
         self._skip, self._watcher = skip_finished, watcher
@@ -65,14 +72,8 @@ class Batch:
                 self._tell(scan, WAITING)
                 return False
             self.counts[state] += 1
-        self._say(len(self._scans), self.summary)
+        self._say(len(self._scans), summary(self.counts, len(self._scans)))
         return True
-
-    @property
-    def summary(self) -> str:
-        """How many scans have come to what, in a few words."""
-        told = [f"{self.counts[state]} {state}" for state in (FINISHED, SKIPPED, FAILED) if self.counts[state]]
-        return f"{', '.join(told) or 'nothing done'} of {len(self._scans)} scans"
 
     def _segment(self, scan: SegmentationJob) -> str:
         """Returns the state that the scan has come to."""

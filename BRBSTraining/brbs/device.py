@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -65,14 +68,35 @@ def voxel_budget(device: torch.device, classes: int) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Free memory of the device in bytes; of the machine for CPU and Apple GPU."""
+    """Memory in bytes that this process may take.
+
+    On a GPU it is what is free there; on a CPU or Apple's GPU what is free in the machine, of which the processes that
+    were launched together have equal shares.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):  # Windows and macOS: nothing in the standard library tells
-        return 8 * 2**30
+        free = 8 * 2**30
+    return free // _processes_here()
+
+
+def share_processor() -> None:
+    """Gives each of several processes on a machine its share of the cores.
+
+    The launcher tells each to use a single one, which leaves most of a large processor idle.
+    """
+    count = _processes_here()
+    if count > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // count))
+
+
+def _processes_here() -> int:
+    """How many processes of this run the launcher has started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def memory_was_short(error: BaseException) -> bool:
@@ -80,6 +104,29 @@ def memory_was_short(error: BaseException) -> bool:
     words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
     told = str(error).lower()
     return isinstance(error, MemoryError) or any(word in told for word in words)
+
+
+@contextmanager
+def telling_memory(device: torch.device, output: Path) -> Iterator[None]:
+    """Where the memory is too small for a training, says what to do.
+
+    Args:
+        device: whose memory.
+        output: folder of the model.
+
+    Raises:
+        InputError: it was too small.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not memory_was_short(error):
+            raise
+        elsewhere = "" if device.type == "cpu" else "take --device cpu, "
+        raise InputError(
+            f"{output}: the memory of {device} is too small for this training; close other programs and start it "
+            f"again (--resume goes on from the last checkpoint), {elsewhere}or train anew with a larger --spacing"
+        ) from error
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

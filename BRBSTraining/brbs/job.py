@@ -261,7 +261,7 @@ class JobReader:
         here = content.get("host") == platform.node()
         if silent or (here and not process_exists(content.get("pid", 0))):
             return "failed"
-        return "stopping" if (self.folder / STOP_FILE).exists() else state
+        return "stopping" if self.stop_requested else state
 
     @property
     def progress(self) -> float:
@@ -301,6 +301,11 @@ class JobReader:
         whole = content[: content.rfind(b"\n") + 1]
         parsed = (_parse(line) for line in whole.splitlines())
         return [event for event in parsed if event is not None], offset + len(whole)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the job has been asked to end."""
+        return (self.folder / STOP_FILE).exists()
 
     def request_stop(self) -> None:
         """Asks the job to end with a checkpoint; a paused one, too."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.rendezvous import rendezvous
 
 from .device import choose_device
 from .errors import InputError
 
 PATIENCE = timedelta(days=7)  # the others wait while the first prepares or a pause lasts; the dead are noticed at once
+CPU = torch.device("cpu")
 ENDED = "another process of this run has ended or cannot be reached; its message above tells why"
 
 
@@ -58,11 +58,11 @@ class Group:
         return choose_device(f"cuda:{self.local_rank}") if device.type == "cuda" else device
 
     @contextmanager
-    def connected(self, device: torch.device) -> Iterator[None]:
+    def connected(self, device: torch.device = CPU) -> Iterator[None]:
         """Connects the processes while the block runs; at its end all wait for each other.
 
         Args:
-            device: where this process computes.
+            device: where the tensors lie that are exchanged.
 
         Raises:
             InputError: another process has ended.
@@ -84,9 +84,11 @@ class Group:
             distributed.destroy_process_group()
 
     def _meet(self, backend: str) -> None:
+        from torch.distributed.rendezvous import rendezvous  # not above: one process does not wait for its import
+
         # A store of its own for each start: the launcher's may still tell where the killed ones could be reached.
         store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-        store = distributed.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = distributed.PrefixStore(f"start {restarts()}", store)
         distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=self.rank, world_size=self.world)
 
     def average(self, gradients: Sequence[Tensor]) -> None:
@@ -117,6 +119,11 @@ class Group:
         with _ended():
             distributed.all_gather_object(values, value)
         return values
+
+
+def restarts() -> int:
+    """How often the launcher has started this run again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 ALONE = Group()

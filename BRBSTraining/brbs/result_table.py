@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .files import replacing
 
 SCAN, LABEL_MAP, STATE, MESSAGE, MODEL, CONTENT = "scan", "label map", "state", "message", "model", "scan content"
 FINISHED, FAILED = "finished", "failed"
+PART = ".part"
 CHUNK = 1 << 20  # bytes
 
 
@@ -27,14 +29,41 @@ class ResultTable:
     Args:
         path: the file; one that is there is continued.
         structures: names of what the model segments.
+        part: 0, or the number of a process that is not the first: its rows go to a file of its own beside the table,
+            until the first one takes them.
 
     Raises:
         InputError: the file is there but is no such table.
     """
 
-    def __init__(self, path: str | Path, structures: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, structures: Sequence[str], part: int = 0) -> None:
         self.path, self._structures = Path(path), list(structures)
+        self._target = self.path.with_name(f"{self.path.name}{PART}{part}") if part else self.path
         self._rows: dict[str, dict[str, str]] = {row[SCAN]: row for row in read_rows(path)}
+        self._own: dict[str, dict[str, str]] = {} if part else self._rows  # what goes to the file
+
+    @property
+    def written(self) -> list[dict[str, str]]:
+        """The rows of the file; of a part only those that were put there."""
+        return list(self._own.values())
+
+    def take(self, rows: Iterable[dict[str, str]], scans: Sequence[Path]) -> None:
+        """Takes rows of other processes into the table; their parts go.
+
+        Args:
+            rows: of one part or several.
+            scans: in whose order the rows come to stand, after those of all other scans.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        self._rows.update((row[SCAN], row) for row in rows)
+        for key in map(_key, scans):
+            if key in self._rows:
+                self._rows[key] = self._rows.pop(key)
+        self._write()
+        for part in _parts(self.path):
+            part.unlink(missing_ok=True)
 
     def is_finished(self, scan: Path, label_map: Path, model: str, content: str) -> bool:
         """Whether this model has segmented just this content into that file."""
@@ -68,19 +97,19 @@ class ResultTable:
         row: dict[str, Any] = {SCAN: _key(scan), LABEL_MAP: _key(label_map), STATE: state, MESSAGE: message}
         row |= {_volume(name): value for name, value in (volumes or {}).items()}
         row |= {_confidence(name): round(value, 4) for name, value in (confidence or {}).items()}
-        self._rows[row[SCAN]] = row | {MODEL: model, CONTENT: content}
+        self._own[row[SCAN]] = self._rows[row[SCAN]] = row | {MODEL: model, CONTENT: content}
         self._write()
 
     def _write(self) -> None:
         own = [column(name) for name in self._structures for column in (_volume, _confidence)]
-        foreign = [key for row in self._rows.values() for key in row]
+        foreign = [key for row in self._own.values() for key in row]
         columns = [SCAN, LABEL_MAP, STATE, MESSAGE, *own, *foreign]
         ordered = [column for column in dict.fromkeys(columns) if column not in (MODEL, CONTENT)] + [MODEL, CONTENT]
         # With a byte order mark, without which spreadsheets take UTF-8 for something else.
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8-sig") as stream:
+        with replacing(self._target) as temporary, temporary.open("w", newline="", encoding="utf-8-sig") as stream:
             writer = csv.DictWriter(stream, ordered, restval="")
             writer.writeheader()
-            writer.writerows(self._rows.values())
+            writer.writerows(self._own.values())
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
@@ -102,6 +131,20 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     if not {SCAN, LABEL_MAP, STATE} <= columns:
         raise InputError(f"{path}: is no table of segmented scans; choose another file")
     return rows
+
+
+def read_parts(path: str | Path) -> list[dict[str, str]]:
+    """Rows that other processes have put beside a table and that nobody has taken: they or the first one were killed.
+
+    Raises:
+        InputError: a part cannot be read.
+    """
+    return [row for part in _parts(Path(path)) for row in read_rows(part)]
+
+
+def _parts(table: Path) -> list[Path]:
+    found = table.parent.glob(f"{glob.escape(table.name)}{PART}*")
+    return sorted(path for path in found if path.name.rpartition(PART)[2].isdigit())
 
 
 def scan_identity(scan: str | Path) -> str:

@@ -46,9 +46,11 @@ def train(arguments: argparse.Namespace) -> int:
         0, also after a stop request; 130 when Ctrl-C ended the training. The model is written either way, if the
         training had begun. Of several processes all but the first only compute, and return 0.
     """
+    from .device import share_processor
     from .processes import Group
 
     folder, group = Path(arguments.output) / TRAINING_FOLDER, Group.launched()
+    share_processor()
     if not group.first:
         return _follow(arguments.device, folder, group)
     arguments.resume = arguments.resume or _was_restarted(folder)
@@ -59,7 +61,9 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _was_restarted(folder: Path) -> bool:
     """Whether the launcher has started this training again and its checkpoint, not an earlier training's, is there."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / CHECKPOINT_FILE).is_file():
+    from .processes import restarts
+
+    if restarts() == 0 or not (folder / CHECKPOINT_FILE).is_file():
         return False
     return read_json(folder / JOB_FILE).get("run") == _launch()
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from brbs import device as device_module
-from brbs.device import autocast, available_devices, choose_device, free_memory, memory_format, voxel_budget
+from brbs.device import (
+    autocast,
+    available_devices,
+    choose_device,
+    free_memory,
+    memory_format,
+    share_processor,
+    voxel_budget,
+)
 from brbs.errors import InputError
 
 CPU = torch.device("cpu")
@@ -63,6 +71,20 @@ def test_voxel_budget_grows_with_memory_between_bounds(monkeypatch: pytest.Monke
 
 def test_free_memory_of_this_machine_is_plausible() -> None:
     assert 2**24 < free_memory(CPU) < 2**46
+
+
+def test_processes_of_a_machine_share_its_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, threads = free_memory(CPU), torch.get_num_threads()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert free_memory(CPU) == pytest.approx(whole / 4, rel=0.3)
+    monkeypatch.setattr(device_module.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    try:
+        for told, count in (("2", threads), ("1", 3)):  # one that the user has set stays
+            monkeypatch.setenv("OMP_NUM_THREADS", told)
+            share_processor()
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_memory_format_suits_the_device() -> None:

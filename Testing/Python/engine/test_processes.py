@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launched import launch, needs_processes
 from tiny_study import SETTINGS, prepared_study, train_arguments, write_study
 
 from brbs.data import TrainingData
@@ -18,14 +18,10 @@ from brbs.job import JobReader
 from brbs.learner import SEED_STRIDE, Learner
 from brbs.processes import Group
 
-ENGINE = Path(__file__).parent
 PROGRESS = (0.1, 0.5, 0.9)  # a step of each phase
 NETWORKS = ("segmentation", "registration", "teacher")
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="this PyTorch cannot connect processes",
-)
+pytestmark = needs_processes
 
 
 @dataclass(frozen=True)
@@ -58,21 +54,6 @@ def weights_by_step(learner: Learner) -> list[dict[str, torch.Tensor]]:
         states = {name: getattr(learner, name).state_dict() for name in NETWORKS if getattr(learner, name) is not None}
         found.append({f"{name}.{key}": value.clone() for name, state in states.items() for key, value in state.items()})
     return found
-
-
-def launch(*arguments: str | Path, restarts: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a Python program in two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = os.pathsep.join([str(ENGINE), str(ENGINE.parents[2] / "BRBSTraining")])
-    return subprocess.run(
-        [*launcher, "--max-restarts", str(restarts), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=120,
-    )
 
 
 def test_two_processes_learn_as_one_from_the_draws_of_both(tmp_path: Path) -> None:
