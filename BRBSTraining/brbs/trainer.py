@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import torch
-from tqdm import tqdm
+from torch import nn
 
-from .augmentation import random_contrast
+from .budget import Budget
+from .checkpoint import first_line, read_state, write_state
 from .data import TrainingData
-from .device import free_memory, keep_freed_memory
+from .device import free_memory, keep_freed_memory, memory_was_short, telling_memory
 from .errors import InputError
-from .files import replacing
+from .interruption import Interruption
 from .job import JobWriter
 from .learner import Learner
-from .metrics import dice
 from .model import ModelBundle
 from .model_folder import CHECKPOINT_FILE
 from .model_preview import preview
 from .networks import default_channels
 from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
+from .progress_bar import TrainingBar
 from .sample import draw_sample, write_sample
 from .schedule import phase
 from .settings import Settings
+from .step_guard import StepGuard, are_numbers
 from .trained_model import trained_model
 from .training_memory import is_short
+from .validation import Validation
 
 log = logging.getLogger("brbs")
 
@@ -44,32 +40,10 @@ REPORT_SECONDS = 2.0
 CHECKPOINT_SECONDS = 120.0
 PAUSE_SECONDS = 0.5  # between two looks whether a pause is over
 VALIDATION_SHARE = 0.02  # of the time that validation may take
-HELD_BACK_SAMPLES = 4
+MOST_BROKEN = 10  # steps in a row that break, before the last checkpoint is taken up again
+MOST_RESTORATIONS = 3  # in one run
 BEST = "best.pt"
-BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: minutes of training time (pauses not counted), a number of steps, or what is used up first."""
-
-    minutes: float | None = None
-    steps: int | None = None
-
-    def progress(self, seconds: float, step: int) -> float:
-        """Share of the budget that is used, 0..1."""
-        by_time = seconds / 60 / self.minutes if self.minutes else 0.0
-        by_steps = step / self.steps if self.steps else 0.0
-        return min(1.0, max(by_time, by_steps))
-
-
-@dataclass
-class Validation:
-    """Volumes with reference label maps: images (V, 1, D, H, W), class indices (V, D, H, W) uint8."""
-
-    images: torch.Tensor
-    labels: np.ndarray
-    real: bool  # annotated scans, not warped atlases
+MEMORY_SPARED = "the memory of %s is short: the step spares memory and takes about a third longer"
 
 
 class Trainer:
@@ -97,29 +71,35 @@ class Trainer:
     ) -> None:
         self.prepared, self.settings, self.budget, self.job = prepared, settings, budget, job
         self.output, self.device, self.group = Path(output), device, group
-        grid = prepared.grid
-        self.channels = settings.channels or default_channels(grid.shape)
-        data = TrainingData(
-            prepared.atlas_images,
-            prepared.atlas_labels,
-            prepared.unlabeled_images,
-            prepared.schema.class_count,
-            grid.spacing[::-1],
-            device,
-        )
-        sparing = is_short(free_memory(device), math.prod(grid.shape), data.class_count)
-        if sparing:
-            log.info("the memory of %s is short: the step spares memory and takes about a third longer", device)
-        else:
-            keep_freed_memory()  # quicker, in a tenth more memory
-        self.learner = Learner(data, settings, self.channels, sparing, group)
-        self.validation = self._validation_volumes(data)
+        self.channels = settings.channels or default_channels(prepared.grid.shape)
+        with telling_memory(device, self.output):
+            self._place()
+        self.guard = StepGuard(self.learner.optimisers.values(), device)
+        self.restorations, self.broken_steps, self._trouble = 0, 0, ""
         self.step, self.seconds, self.best_dice = 0, 0.0, -1.0
         self.validated_at, self.validation_seconds = 0.0, 0.0
         self.metrics: dict[str, float] = {}
         self._clock = time.monotonic()
-        self._interrupted = threading.Event()
+        self._interruption = Interruption()
         self._samples = torch.Generator().manual_seed(settings.seed + 2)  # of their own
+
+    def _place(self) -> None:
+        """Puts scans and networks on the device."""
+        prepared, settings, device = self.prepared, self.settings, self.device
+        arrays = prepared.atlas_images, prepared.atlas_labels, prepared.unlabeled_images
+        data = TrainingData(*arrays, prepared.schema.class_count, prepared.grid.spacing[::-1], device)
+        sparing = is_short(free_memory(device), math.prod(prepared.grid.shape), data.class_count)
+        if sparing:
+            log.info(MEMORY_SPARED, device)
+        else:
+            keep_freed_memory()  # quicker, in a tenth more memory
+        self.learner = Learner(data, settings, self.channels, sparing, self.group)
+        self.validation = Validation.of(prepared, data, settings.seed + 1)
+
+    @property
+    def _networks(self) -> tuple[nn.Module, nn.Module]:
+        """Those that learn."""
+        return self.learner.segmentation, self.learner.registration
 
     # ---- the loop
 
@@ -130,12 +110,13 @@ class Trainer:
             True when the budget was used up, False when stopped before; the model is written either way.
 
         Raises:
-            InputError: the losses or weights are no longer numbers, or a file cannot be written; the last checkpoint
-                stays.
+            InputError: losses or weights are no longer numbers again and again, the memory is too small, or a file
+                cannot be written; the last checkpoint stays.
         """
         self.job.update(state="running", progress=self.progress, message="training")
         self._clock = time.monotonic()
-        with self._signals(), self._bar() as bar:
+        bar = TrainingBar(self.progress, self.group.first)
+        with self._interruption, bar, telling_memory(self.device, self.output):
             self._loop(bar)
             finished = self.progress >= 1
             self._finish()
@@ -143,11 +124,11 @@ class Trainer:
         self.job.update(state="finished", progress=self.progress, message=message)
         return finished
 
-    def _loop(self, bar: tqdm) -> None:
+    def _loop(self, bar: TrainingBar) -> None:
         report_at = checkpoint_at = self._clock  # both at once, so that there are some
         losses: dict[str, torch.Tensor] = {}
         while self._goes_on():
-            losses |= self.learner.step(self.progress)
+            losses |= self._learn()
             self.step += 1
             self._answer_sample_request()
             if self.group.first and self._validation_due():
@@ -156,8 +137,11 @@ class Trainer:
             if self.group.first and self._clock >= report_at:
                 self._report(losses, bar)
                 losses, report_at = {}, self._clock + REPORT_SECONDS
-            # Checked right after a report, which refuses broken losses.
-            if self.group.broadcast(not losses and self._clock >= checkpoint_at):
+            # Asked right after a report, which has waited for the device.
+            due = self.group.broadcast("" if losses else self._due(checkpoint_at))
+            if due == "restoration":
+                self._restore()
+            elif due == "checkpoint":
                 self.save_checkpoint()
                 if self.metrics and self.group.first:  # a model comes with its validation
                     self.bundle().save(self.output)
@@ -165,6 +149,57 @@ class Trainer:
         if losses and self.group.first:
             self._report(losses, bar)
             self._tick()
+
+    def _learn(self) -> dict[str, torch.Tensor]:
+        """A step; where the memory turns out to be too small for it, it is tried again sparingly, and so are the next.
+
+        Of several processes none can try again by itself, as the others wait.
+        """
+        try:
+            losses = self.learner.step(self.progress)
+            self.guard.count(losses)
+            return losses
+        except (RuntimeError, MemoryError) as error:
+            if self.group.world > 1 or not memory_was_short(error):
+                raise
+            if self.learner.segmentation.unet.sparing:
+                self.save_checkpoint()
+                raise
+        # Not above: the exception holds on to what the step had computed.
+        self._spare_memory()
+        return self._learn()
+
+    def _spare_memory(self) -> None:
+        log.warning(MEMORY_SPARED, self.device)
+        for network in self._networks:
+            network.unet.sparing = True
+            network.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _due(self, checkpoint_at: float) -> str:
+        """What is to be done before the next step, if anything: "restoration" or "checkpoint"."""
+        in_a_row = self.guard.in_a_row
+        if in_a_row >= MOST_BROKEN:
+            return "restoration"
+        if in_a_row or self._clock < checkpoint_at:
+            return ""
+        return "checkpoint" if are_numbers(self._networks) else "restoration"
+
+    def _restore(self) -> None:
+        """Takes up the last checkpoint after steps that broke, with other draws than those that led there."""
+        broke_at = self.step
+        if self.restorations == MOST_RESTORATIONS or not self._path(CHECKPOINT_FILE).is_file():
+            self._refuse_broken("losses or weights")
+        self.resume()
+        self.restorations += 1
+        generator = self.learner.generator
+        generator.manual_seed(int(torch.randint(2**62, (), generator=generator)) + self.restorations)
+        self.guard.forget()
+        self._trouble = f", gone back from step {broke_at}, where losses were no longer numbers"
+        if self.group.first:
+            log.warning("%d steps in a row broke: going on from step %d again", MOST_BROKEN, self.step)
+            self.job.event("restored", step=self.step, broke_at=broke_at)
 
     def _goes_on(self) -> bool:
         """Whether there is another step to make; all processes go by the clock of the first."""
@@ -179,7 +214,7 @@ class Trainer:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C or SIGTERM ended the training."""
-        return self._interrupted.is_set()
+        return self._interruption.happened
 
     def _tick(self) -> None:
         """Counts the time since the last call; a GPU's work is counted when a report waits for it."""
@@ -208,45 +243,38 @@ class Trainer:
             return
         bundle = self.bundle()
         if self.validation.real and self._path(BEST).is_file():
-            best = torch.load(self._path(BEST), map_location="cpu", weights_only=True)
-            self.metrics, bundle.segmentation = best["metrics"], best["segmentation"]
-            bundle.provenance |= {"dice": self.metrics, "best_step": best["step"]}
+            self._take_best(bundle)
         bundle.save(self.output)
         preview(self.output)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the loop after the current step; outside the main thread they are left alone."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        names = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Windows' own
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        before = [signal.signal(number, lambda *_: self._interrupted.set()) for number in numbers]
+    def _take_best(self, bundle: ModelBundle) -> None:
         try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+            best = read_state(self._path(BEST))
+        except InputError as error:
+            log.warning("%s; the model has the last weights instead", error)
+            return
+        self.metrics, bundle.segmentation = best["metrics"], best["segmentation"]
+        bundle.provenance |= {"dice": self.metrics, "best_step": best["step"]}
 
     # ---- telling
 
-    def _bar(self) -> tqdm:
-        disable = None if self.group.first else True  # None: where there is no terminal
-        return tqdm(total=1.0, initial=self.progress, bar_format=BAR_FORMAT, disable=disable, dynamic_ncols=True)
-
-    def _report(self, losses: dict[str, torch.Tensor], bar: tqdm) -> None:
+    def _report(self, losses: dict[str, torch.Tensor], bar: TrainingBar) -> None:
         values = {name: float(value) for name, value in losses.items()}
-        if wrong := [name for name, value in values.items() if not math.isfinite(value)]:
-            self._refuse_broken(", ".join(wrong))
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._tell_broken_steps()
         current = phase(self.progress, self.settings)
         self.job.event("losses", step=self.step, seconds=round(self.seconds, 2), phase=current, **values)
-        self.job.update(state="running", progress=self.progress, message=f"{PHASE_MESSAGES[current]}, step {self.step}")
-        bar.n = self.progress
-        bar.set_description_str(PHASE_MESSAGES[current], refresh=False)
-        dice = {"dice": f"{self.metrics['mean']:.3f}"} if self.metrics else {}
-        bar.set_postfix(step=self.step, **dice, refresh=False)
-        bar.refresh()
+        message = f"{PHASE_MESSAGES[current]}, step {self.step}{self._trouble}"
+        self.job.update(state="running", progress=self.progress, message=message)
+        bar.show(PHASE_MESSAGES[current], self.progress, self.step, self.metrics.get("mean"))
+
+    def _tell_broken_steps(self) -> None:
+        broken = self.guard.take_broken()
+        if broken:
+            self.broken_steps += broken
+            self._trouble = f", {self.broken_steps} left out as their losses were no numbers"
+            log.warning("step %d: %d of the last steps broke (losses or gradients no numbers)", self.step, broken)
+            self.job.event("broken", step=self.step, count=broken)
 
     def _answer_sample_request(self) -> None:
         """Shows what is being learned from, if somebody wants to see it; the training goes on as it would have."""
@@ -278,27 +306,13 @@ class Trainer:
         """Dice per structure of the network to predict with; a new best is kept as a checkpoint of its own."""
         started = time.monotonic()
         predicted = self.learner.predict(self.validation.images).cpu().numpy()
-        labels = self.prepared.schema.labels
-        cases = [dice(p, r, range(1, len(labels) + 1)) for p, r in zip(predicted, self.validation.labels, strict=True)]
-        values = {label.name: float(np.mean([case[i + 1] for case in cases])) for i, label in enumerate(labels)}
-        self.metrics = {"mean": float(np.mean(list(values.values())))} | values
+        self.metrics = self.validation.dice(predicted, self.prepared.schema)
         self.job.event("validation", step=self.step, seconds=round(self.seconds, 2), dice=self.metrics)
         if self.metrics["mean"] > self.best_dice:
             self.best_dice = self.metrics["mean"]
             state = {"segmentation": self.learner.best_segmentation.state_dict(), "metrics": self.metrics}
-            self._save(state | {"step": self.step}, BEST)
+            write_state(state | {"step": self.step}, self._path(BEST))
         self.validated_at, self.validation_seconds = self.seconds, time.monotonic() - started
-
-    def _validation_volumes(self, data: TrainingData) -> Validation:
-        """Annotated validation scans where there are any, else atlases bent and recoloured by draws of their own."""
-        if len(self.prepared.validation_images):
-            images = torch.as_tensor(self.prepared.validation_images, device=self.device).unsqueeze(1)
-            return Validation(images, self.prepared.validation_labels, real=True)
-        generator = torch.Generator().manual_seed(self.settings.seed + 1)
-        draws = [data.draw_atlas(generator, bend=True) for _ in range(HELD_BACK_SAMPLES)]
-        images = random_contrast(torch.cat([image for image, _ in draws]), generator)
-        labels = torch.cat([onehot.argmax(1) for _, onehot in draws]).to(torch.uint8)
-        return Validation(images, labels.cpu().numpy(), real=False)
 
     # ---- keeping
 
@@ -310,53 +324,59 @@ class Trainer:
         Raises:
             InputError: the weights are no longer numbers, or the file cannot be written; the one before stays.
         """
-        networks = (self.learner.segmentation, self.learner.registration)
-        if not all(bool(weight.isfinite().all()) for network in networks for weight in network.parameters()):
+        if not are_numbers(self._networks):
             self._refuse_broken("weights")
-        progress = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best_dice": self.best_dice,
-            "validated_at": self.validated_at,
-            "metrics": self.metrics,
-        }
+        progress = {name: getattr(self, name) for name in ("step", "seconds", "best_dice", "validated_at", "metrics")}
         learner = self.learner.state_dict()
         if self.group.first:
-            self._save({"learner": learner, "progress": progress}, CHECKPOINT_FILE)
+            write_state({"learner": learner, "progress": progress}, self._path(CHECKPOINT_FILE))
 
     def resume(self) -> None:
         """Takes up the last checkpoint.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: there is none, or it is damaged and no model can stand in for it.
         """
         path = self._path(CHECKPOINT_FILE)
         if not path.is_file():
             raise InputError(f"{path}: no checkpoint to resume from; train anew with --overwrite")
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_state(path)
+        except InputError as error:
+            self._take_up_model(error)
+        else:
+            self._take_up(state, path)
+        if self.group.first:
+            for partial in [*self.output.glob(".partial-*"), *path.parent.glob(".partial-*")]:  # of a killed training
+                partial.unlink(missing_ok=True)
+
+    def _take_up(self, state: dict, path: Path) -> None:
+        try:
             self.learner.load_state_dict(state["learner"])
-        except Exception as error:  # torch.load raises whatever the bytes make it raise
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise InputError(f"{path}: damaged or of another study ({reason}); train anew with --overwrite") from error
+        except Exception as error:  # as many kinds as there are ways not to fit
+            raise InputError(f"{path}: of another study ({first_line(error)}); train anew with --overwrite") from error
         for name, value in state["progress"].items():
             setattr(self, name, value)
         count = 1 + len(state["learner"].get("other_generators", []))
         if count != self.group.world:
             log.info("the checkpoint was made by %d process(es); %d go on with it", count, self.group.world)
-        if not self.group.first:
-            return
-        for partial in [*self.output.glob(".partial-*"), *path.parent.glob(".partial-*")]:  # of a killed training
-            partial.unlink(missing_ok=True)
+
+    def _take_up_model(self, damage: InputError) -> None:
+        """A torn checkpoint costs what the optimisers have gathered, as the model was written right after it."""
+        try:
+            bundle = ModelBundle.load(self.output)
+            for network in (self.learner.segmentation, self.learner.best_segmentation):
+                network.load_state_dict(bundle.segmentation)
+            self.learner.registration.load_state_dict(bundle.registration)
+            told = bundle.provenance
+            self.step, self.seconds, self.metrics = told["step"], 60 * told["training_minutes"], told["dice"]
+            self.best_dice = self.metrics["mean"]
+        except (InputError, RuntimeError, KeyError) as error:
+            raise InputError(f"{damage}; train anew with --overwrite") from error
+        log.warning("%s; going on from the model of step %d", damage, self.step)
 
     def _path(self, name: str) -> Path:
         return self.output / "training" / name
-
-    def _save(self, state: dict, name: str) -> None:
-        buffer = io.BytesIO()  # torch hides the reason when a file cannot be written
-        torch.save(state, buffer)
-        with replacing(self._path(name)) as aside:
-            aside.write_bytes(buffer.getbuffer())
 
     def bundle(self) -> ModelBundle:
         """The model as it stands."""

@@ -240,27 +240,6 @@ def test_bent_atlases_validate_the_last_weights(tmp_path: Path) -> None:
     assert not torch.equal(volumes.images[0], trainer.learner.data.atlas_images[0])
 
 
-@pytest.mark.parametrize("broken", ["loss", "weights"])
-def test_a_training_that_breaks_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch, broken: str) -> None:
-    train(tmp_path, Budget(steps=3))
-    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".pt", ".safetensors")}
-    plain = Learner.step
-
-    def step(self: Learner, progress: float):
-        losses = plain(self, progress)
-        if broken == "weights":
-            with torch.no_grad():
-                self.segmentation.out_conv.weight.fill_(float("nan"))
-            return losses
-        return losses | {"segmentation": torch.tensor(float("nan"))}
-
-    monkeypatch.setattr(Learner, "step", step)
-    with pytest.raises(InputError, match=r"broke at step 4: .* no longer a number"):
-        train(tmp_path, Budget(steps=9), resume=True)
-    assert JobReader(tmp_path / "training").state == "failed"
-    assert {path: path.read_bytes() for path in kept} == kept
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot limit the size of files")
 def test_a_full_disk_leaves_no_partial_file_and_the_checkpoint_before(tmp_path: Path) -> None:
     import resource
@@ -281,14 +260,12 @@ def test_a_full_disk_leaves_no_partial_file_and_the_checkpoint_before(tmp_path: 
     assert finished and trainer.step == 4
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "other widths"])
+@pytest.mark.parametrize("damage", ["missing", "other widths"])
 def test_a_checkpoint_that_cannot_be_taken_up_is_named(tmp_path: Path, damage: str) -> None:
     train(tmp_path, Budget(steps=1))
     path, settings = tmp_path / "training/last.pt", SETTINGS
     if damage == "missing":
         path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(path.read_bytes()[:5000])
     else:
         settings = replace(SETTINGS, channels=(8, 16, 8))
     with pytest.raises(InputError, match=r"last\.pt: .*--overwrite"):

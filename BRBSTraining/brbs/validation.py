@@ -1,0 +1,55 @@
+"""What a training is validated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .augmentation import random_contrast
+from .data import TrainingData
+from .metrics import dice
+from .preparation import Prepared
+from .study import LabelSchema
+
+HELD_BACK_SAMPLES = 4
+
+
+@dataclass
+class Validation:
+    """Volumes with reference label maps: images (V, 1, D, H, W), class indices (V, D, H, W) uint8."""
+
+    images: torch.Tensor
+    labels: np.ndarray
+    real: bool  # annotated scans, not warped atlases
+
+    @classmethod
+    def of(cls, prepared: Prepared, data: TrainingData, seed: int) -> Validation:
+        """Annotated validation scans where there are any, else atlases bent and recoloured by draws of their own.
+
+        Args:
+            prepared: the study.
+            data: the same, on the device.
+            seed: of the draws.
+        """
+        if len(prepared.validation_images):
+            images = torch.as_tensor(prepared.validation_images, device=data.device).unsqueeze(1)
+            return cls(images, prepared.validation_labels, real=True)
+        generator = torch.Generator().manual_seed(seed)
+        draws = [data.draw_atlas(generator, bend=True) for _ in range(HELD_BACK_SAMPLES)]
+        images = random_contrast(torch.cat([image for image, _ in draws]), generator)
+        labels = torch.cat([onehot.argmax(1) for _, onehot in draws]).to(torch.uint8)
+        return cls(images, labels.cpu().numpy(), real=False)
+
+    def dice(self, predicted: np.ndarray, schema: LabelSchema) -> dict[str, float]:
+        """Mean Dice over the volumes, of each structure by its name and of all as "mean".
+
+        Args:
+            predicted: class indices (V, D, H, W).
+            schema: the structures.
+        """
+        classes = range(1, len(schema.labels) + 1)
+        cases = [dice(found, reference, classes) for found, reference in zip(predicted, self.labels, strict=True)]
+        values = {label.name: float(np.mean([case[i + 1] for case in cases])) for i, label in enumerate(schema.labels)}
+        return {"mean": float(np.mean(list(values.values())))} | values

@@ -1,0 +1,76 @@
+"""Memory too small for a step: it is spared, or else the training ends saying what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from test_trainer import train, weights
+from tiny_study import SETTINGS, prepared_study
+
+from brbs import trainer as trainer_module
+from brbs.errors import InputError
+from brbs.job import JobReader, JobWriter
+from brbs.learner import Learner
+from brbs.trainer import Budget, Trainer
+
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def fill_memory(monkeypatch: pytest.MonkeyPatch, at_step: int, sparing_fits: bool) -> None:
+    """From the ``at_step``-th step of the process on the memory is too small, unless it is spared and that helps."""
+    plain, count = Learner.step, [0]
+
+    def step(self: Learner, progress: float):
+        count[0] += 1
+        if count[0] >= at_step and not (sparing_fits and self.segmentation.unet.sparing):
+            raise torch.cuda.OutOfMemoryError(FULL)
+        return plain(self, progress)
+
+    monkeypatch.setattr(Learner, "step", step)
+
+
+def test_step_that_does_not_fit_is_made_sparingly(tmp_path: Path, monkeypatch, caplog) -> None:
+    expected, _ = train(tmp_path / "plain", Budget(steps=4))
+    fill_memory(monkeypatch, 3, sparing_fits=True)
+    with caplog.at_level(logging.WARNING, "brbs"):
+        trained, finished = train(tmp_path / "full", Budget(steps=4))
+    assert finished and trained.step == 4
+    assert trained.learner.segmentation.unet.sparing and trained.learner.registration.unet.sparing
+    assert "the memory of cpu is short" in caplog.text
+    for name, value in weights(trained).items():
+        torch.testing.assert_close(value, weights(expected)[name], rtol=1e-3, atol=1e-4)
+
+
+def test_what_does_not_fit_sparingly_ends_with_a_checkpoint_for_the_processor(tmp_path: Path, monkeypatch) -> None:
+    output = tmp_path / "Modell"
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", 1e6)
+    with monkeypatch.context() as patch:
+        fill_memory(patch, 4, sparing_fits=False)
+        with pytest.raises(InputError, match=r"the memory of cpu is too small .*--resume .*--spacing") as raised:
+            train(output, Budget(steps=5))
+    job = JobReader(output / "training")
+    assert (job.state, job.message) == ("failed", str(raised.value))
+    assert torch.load(output / "training/last.pt", weights_only=True)["progress"]["step"] == 3
+    trained, finished = train(output, Budget(steps=5), resume=True)
+    assert finished and trained.step == 5
+
+
+def test_study_that_does_not_fit_is_told_with_what_to_do(tmp_path: Path, monkeypatch) -> None:
+    def place(*_) -> None:
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")
+
+    monkeypatch.setattr(trainer_module, "TrainingData", place)
+    with JobWriter(tmp_path / "training") as job, pytest.raises(InputError, match="memory of mps is too small .*cpu"):
+        Trainer(prepared_study(), SETTINGS, Budget(steps=1), torch.device("mps"), tmp_path, job)
+
+
+def test_other_errors_are_left_as_they_are(tmp_path: Path, monkeypatch) -> None:
+    def step(*_) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Learner, "step", step)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(tmp_path, Budget(steps=1))
