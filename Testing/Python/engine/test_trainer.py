@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -238,26 +237,6 @@ def test_bent_atlases_validate_the_last_weights(tmp_path: Path) -> None:
     assert not volumes.real and volumes.images.shape == (4, 1, 16, 20, 16)
     assert set(np.unique(volumes.labels)) == {0, 1, 2}
     assert not torch.equal(volumes.images[0], trainer.learner.data.atlas_images[0])
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows cannot limit the size of files")
-def test_a_full_disk_leaves_no_partial_file_and_the_checkpoint_before(tmp_path: Path) -> None:
-    import resource
-
-    train(tmp_path, Budget(steps=2))
-    before = {path.name for path in tmp_path.rglob("*")}
-    checkpoint = (tmp_path / "training/last.pt").read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
-    try:
-        with pytest.raises(InputError, match=r"last\.pt: cannot be written .*disk space"):
-            train(tmp_path, Budget(steps=4), resume=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {path.name for path in tmp_path.rglob("*")} == before
-    assert (tmp_path / "training/last.pt").read_bytes() == checkpoint
-    trainer, finished = train(tmp_path, Budget(steps=4), resume=True)
-    assert finished and trainer.step == 4
 
 
 @pytest.mark.parametrize("damage", ["missing", "other widths"])

@@ -1,0 +1,105 @@
+"""A disk that is full: what was there stays whole, nothing half-written is left, and the message names the file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from test_trainer import train
+from tiny_model import tiny_bundle
+from tiny_study import content, run
+
+from brbs.bundle_file import export_bundle
+from brbs.errors import InputError
+from brbs.job import EVENTS_FILE, JobReader, JobWriter
+from brbs.model import ModelBundle
+from brbs.trainer import Budget
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
+
+
+@contextmanager
+def no_file_longer_than(length: int) -> Iterator[None]:
+    """Writing beyond so many bytes of a file fails, as on a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_checkpoint_before_stays_and_the_training_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    train(tmp_path, Budget(steps=2))
+    before = {path.name for path in tmp_path.rglob("*")}
+    checkpoint = (tmp_path / "training/last.pt").read_bytes()
+    with no_file_longer_than(300_000), pytest.raises(InputError, match=r"last\.pt: cannot be written .*disk space"):
+        train(tmp_path, Budget(steps=4), resume=True)
+    assert {path.name for path in tmp_path.rglob("*")} == before
+    assert (tmp_path / "training/last.pt").read_bytes() == checkpoint
+    trainer, finished = train(tmp_path, Budget(steps=4), resume=True)
+    assert finished and trainer.step == 4
+
+
+def test_event_that_is_cut_off_costs_no_other(tmp_path: Path) -> None:
+    with JobWriter(tmp_path) as job:
+        job.event("losses", step=1, text="x" * 2000)
+    path = tmp_path / EVENTS_FILE
+    before = path.stat().st_size
+    with pytest.raises(InputError, match=rf"{EVENTS_FILE}: cannot be written .*disk space"):
+        with no_file_longer_than(before + 20), JobWriter(tmp_path) as job:
+            job.event("losses", step=2)
+    assert path.stat().st_size == before + 20, "else nothing was cut off"
+    reader = JobReader(tmp_path)
+    assert reader.state == "failed" and "disk space" in reader.message
+    with JobWriter(tmp_path) as job:
+        job.event("losses", step=3)
+    assert [event["step"] for event in reader.events()[0]] == [1, 3]
+
+
+def test_job_that_can_tell_nothing_ends_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"job\.json: cannot be written .*disk space"), JobWriter(tmp_path) as job:
+        with no_file_longer_than(10):
+            job.update(message="step 7")
+    assert JobReader(tmp_path).state == "failed"
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_model_before_stays_when_the_new_one_does_not_fit(tmp_path: Path) -> None:
+    tiny_bundle(seed=0).save(tmp_path)
+    before = content(tmp_path)
+    for length in (100, 100_000):  # the description, the weights
+        with no_file_longer_than(length), pytest.raises(InputError, match="cannot be written .*disk space"):
+            tiny_bundle(seed=1).save(tmp_path)
+        assert before.items() <= content(tmp_path).items()
+        ModelBundle.load(tmp_path)
+        assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_exported_file_is_whole_or_not_there(model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "Modell.zip"
+    with no_file_longer_than(50_000), pytest.raises(InputError, match=r"Modell\.zip: cannot be written .*disk space"):
+        export_bundle(model, target)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "in place of an older one"])
+def test_label_map_is_whole_or_not_there(study: Path, model: Path, tmp_path: Path, there: bool, capsys) -> None:
+    scan, target = study / "unlabeled/scan 100.nii.gz", tmp_path / "labels.nii.gz"
+    if there:
+        shutil.copy(study / "unlabeled/scan 101.nii.gz", target)
+    before = content(tmp_path)
+    with no_file_longer_than(100):
+        code = run(["segment", "--model", model, "--input", scan, "--output", target, "--device", "cpu"])
+    assert code == 2
+    assert f"{target}: cannot be written" in capsys.readouterr().err
+    assert content(tmp_path) == before
+    assert run(["segment", "--model", model, "--input", scan, "--output", target, "--device", "cpu"]) == 0
+    assert sitk.ReadImage(str(target)).GetSize() == sitk.ReadImage(str(scan)).GetSize()
