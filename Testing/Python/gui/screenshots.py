@@ -2,7 +2,8 @@
 
     python Testing/Python/gui/screenshots.py --output DIR [--demo DIR]
 
-With the folder that ``brbs demo`` has written, segmentations are those of a model that has learned something.
+With the folder that ``brbs demo`` has written, segmentations are those of a model that has learned something. Pictures
+named tutorial-* go to Resources/Screenshots as they are.
 """
 
 from __future__ import annotations
@@ -37,13 +38,28 @@ def main() -> None:
     application = installWidgets()
     application.settings().clear()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        tours = (TrainingTour, lambda *common: SegmentationTour(*common, chosen.demo))
+        common = (application, output, Path(folder))
+        tours = (
+            lambda: TrainingTour(*common),
+            lambda: SegmentationTour(*common, chosen.demo),
+            lambda: tutorial(*common, chosen.demo),
+        )
         for makeTour in tours:
-            tour = makeTour(application, output, Path(folder))
+            tour = makeTour()
             try:
                 tour.run()
             finally:
                 tour.close()
+
+
+def tutorial(application, output: Path, folder: Path, demo: Path | None):
+    """The tour whose pictures the tutorial shows, in a fresh scene."""
+    import slicer
+    from tutorial_tour import TutorialTour
+
+    application.settings().clear()
+    slicer.mrmlScene.Clear()
+    return TutorialTour(lambda panel, name: save(application, panel, output / name), folder, demo)
 
 
 class TrainingTour:
