@@ -22,6 +22,7 @@ from brbs.errors import InputError
 from brbs.job import queue_job
 from brbs.model_folder import TRAINING_FOLDER
 from brbs.settings import DEFAULT_PRESET, PRESETS
+from BRBSTrainingLib.AllDevices import trainCommand
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.InspectorRun import InspectorRequest, InspectorRun
@@ -62,7 +63,7 @@ class BRBSTrainingParameterNode:
     Attributes:
         studyFolder: path of the open study; empty: none.
         preset: name of the quality preset.
-        device: where to train, as the engine names devices.
+        device: where to train, as the engine names devices; "cuda:all": on all GPUs.
         minutes: time limit of a training; 0: none.
         atlasVolume, atlasSegmentation: chosen to be added as an atlas.
         scanVolume: chosen to be added without annotation.
@@ -206,7 +207,7 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
             study: what to train on.
             minutes: time limit; none: no limit.
             steps: number of steps; none: those of the preset, or as many as the minutes allow.
-            device: "auto", "cpu", "cuda:0", ...
+            device: "auto", "cpu", "cuda:0", ..., or "cuda:all" for all GPUs together.
 
         Raises:
             InputError: the study is being trained already, or the engine cannot be started.
@@ -289,7 +290,7 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
             raise InputError(holder)
         folder = model / TRAINING_FOLDER
         queue_job(folder, **{**description, "study": str(study.folder), "output": str(model)})
-        arguments = ["-m", "brbs", "train", *options, "--output", str(model), "--device", device]
+        arguments = trainCommand([*options, "--output", str(model)], device)
         try:
             process = self.engine.start(arguments, folder / LOG_FILE, detached=True)
         except InputError:

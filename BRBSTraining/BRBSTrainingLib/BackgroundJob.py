@@ -103,7 +103,11 @@ class BackgroundJob:
         """Ends the process at once, where it runs on this computer; what it has written stays."""
         content = self._reader.description
         here = content.get("host") == platform.node()
-        # What was started may be a launcher; the job itself knows its own number.
-        pid = content.get("pid") or (self._process.pid if self._process else 0)
-        if pid and self.active and here:
+        if not (here and self.active):
+            return
+        # What was started may be a launcher: it ends when the job does, and ends others that it has started. It is
+        # asked, not killed, while the job has not told its number.
+        if pid := content.get("pid"):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        elif self._process is not None:
+            self._process.terminate()

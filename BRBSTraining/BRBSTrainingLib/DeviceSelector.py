@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from slicer.i18n import tr as _
 
+from .AllDevices import ALL_GPUS, gpusTogether
+
 AUTO = "auto"
 
 
@@ -17,10 +19,11 @@ class DeviceSelector:
     Args:
         selector: a ``QComboBox``.
         chosen: called when the user has chosen.
+        together: also offer all GPUs at once, where there are several.
     """
 
-    def __init__(self, selector, chosen: Callable[[], None] = lambda: None) -> None:
-        self._selector, self._chosen = selector, chosen
+    def __init__(self, selector, chosen: Callable[[], None] = lambda: None, together: bool = False) -> None:
+        self._selector, self._chosen, self._together = selector, chosen, together
         self._parameters = None
         self._names: list[str] = []
         self.show([])
@@ -40,12 +43,14 @@ class DeviceSelector:
     def show(self, devices: Sequence[dict]) -> None:
         """Lists devices as :mod:`brbs.device_report` tells of them; those that do not work are left out."""
         working = [device for device in devices if not device.get("error")]
-        names = [AUTO, *(device["name"] for device in working)]
+        count = gpusTogether(devices) if self._together else 0
+        together = [_("all {count} GPUs").format(count=count)] if count else []
+        names = [AUTO, *(device["name"] for device in working), *([ALL_GPUS] if together else [])]
         if names != self._names:
             self._names = names
             self._selector.blockSignals(True)
             self._selector.clear()
-            self._selector.addItems([_("automatic"), *map(deviceText, working)])
+            self._selector.addItems([_("automatic"), *map(deviceText, working), *together])
             self._selector.blockSignals(False)
         self._showChosen()
 

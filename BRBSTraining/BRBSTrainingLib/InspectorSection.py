@@ -137,7 +137,7 @@ class InspectorSection:
     # ---- generating
 
     def _generate(self) -> None:
-        request = self._chooser.request(self._settings.device)
+        request = self._chooser.request(self._settings.oneDevice)
         self._problem = ""
         self._run.start(request)
         self._showState()

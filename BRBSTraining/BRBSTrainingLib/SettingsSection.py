@@ -10,6 +10,7 @@ from brbs.expected_time import expected_seconds, time_share, working_voxels
 from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
 
 from .AdvancedForm import AdvancedForm
+from .AllDevices import ALL_GPUS, oneDevice
 from .DeviceSelector import AUTO, DeviceSelector
 from .StudySession import StudySession
 from .TrainingJob import TrainingJob
@@ -31,7 +32,7 @@ class SettingsSection:
     def __init__(self, ui, session: StudySession, guard) -> None:
         self._ui, self._session, self._guard = ui, session, guard
         self._parameters = None
-        self._devices = DeviceSelector(ui.deviceSelector, self.updateExpected)
+        self._devices = DeviceSelector(ui.deviceSelector, self.updateExpected, together=True)
         self._form = AdvancedForm(ui.advancedGroup.layout(), session, guard)
         # Connecting a parameter node fills the list anew: only the user's own choice may change the study.
         ui.presetSelector.connect("activated(int)", lambda index: self._presetChosen())
@@ -54,6 +55,11 @@ class SettingsSection:
     def device(self) -> str:
         """Name of the chosen device; "auto" where the scene names one that this computer lacks."""
         return self._devices.device
+
+    @property
+    def oneDevice(self) -> str:
+        """The same for work that several devices cannot share."""
+        return oneDevice(self.device)
 
     @property
     def minutes(self) -> int | None:
@@ -108,7 +114,8 @@ class SettingsSection:
 
     def _timedDevice(self, name: str) -> dict | None:
         timed = [device for device in self._session.report.content.get("devices", []) if not device.get("error")]
-        fitting = [device for device in timed if name in (AUTO, device["name"])]
+        # All GPUs together take as long for a step as the first of them alone.
+        fitting = [device for device in timed if name in (AUTO, ALL_GPUS, device["name"])]
         return fitting[0] if fitting else None
 
     def _presetChosen(self) -> None:
