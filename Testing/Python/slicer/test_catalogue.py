@@ -1,0 +1,142 @@
+"""What Slicer's extension catalogue asks for, and that the documentation says what panels and commands really have."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from PyQt5.QtGui import QImage
+
+from brbs.__main__ import parser
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "Resources/Documentation").glob("*.md"))]
+MODULES = ("BRBSTraining", "BRBSSegmentation")
+ICONS = ["Resources/Icons/BRBS.png", *(f"{module}/Resources/Icons/{module}.png" for module in MODULES)]
+LARGEST_TUTORIAL_PICTURE = 150 * 1024  # bytes
+# Emphasised in the pages, but no text of a panel.
+OTHER_WORDS = {"atlases", "like this", "Help", "About"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page: Path) -> str:
+    """A page without code blocks and code words."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ *```.*?^ *```", "", text(page), flags=re.DOTALL | re.MULTILINE))
+
+
+def metadata(name: str) -> str:
+    return re.search(rf'set\({name} "?(.*?)"?\)', text(ROOT / "CMakeLists.txt"))[1]
+
+
+def options(command: argparse.ArgumentParser) -> set[str]:
+    return {option for action in command._actions for option in action.option_strings}
+
+
+@cache
+def commands() -> dict[str, argparse.ArgumentParser]:
+    return next(action.choices for action in parser()._actions if isinstance(action.choices, dict))
+
+
+@cache
+def shown_texts() -> list[str]:
+    """All that the panels can show: texts of the forms, and strings of the modules and of the engine."""
+    forms = (ROOT / f"{module}/Resources/UI/{module}.ui" for module in MODULES)
+    found = [node.text for form in forms for node in ElementTree.parse(form).iter("string") if node.text]
+    for module in MODULES:
+        for path in (ROOT / module).rglob("*.py"):
+            strings = ast.walk(ast.parse(text(path)))
+            found += [node.value for node in strings if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [re.sub(r"^\d\. ", "", shown) for shown in found] + found  # sections with and without their numbers
+
+
+# ---- links, pictures, icons
+
+
+@each_page
+def test_links_and_pictures_exist(page: Path) -> None:
+    found = re.findall(r"\]\(([^)\s]+)\)", prose(page)) + re.findall(r'src="([^"]+)"', prose(page))
+    local = [unquote(link.partition("#")[0]) for link in found if not re.match(r"https?://|#", link)]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    linked = "".join(map(text, PAGES))
+    assert [page.name for page in PAGES[1:] if f"{page.name})" not in linked] == []
+
+
+def test_pictures_of_the_tutorial_are_shown_and_small() -> None:
+    pictures = sorted((ROOT / "Resources/Screenshots").glob("tutorial-*.png"))
+    shown = re.findall(r"Screenshots/(tutorial-[a-z]+\.png)", text(ROOT / "Resources/Documentation/clinician.md"))
+    assert sorted(shown) == [picture.name for picture in pictures]
+    assert max(picture.stat().st_size for picture in pictures) < LARGEST_TUTORIAL_PICTURE
+
+
+@pytest.mark.parametrize("icon", ICONS)
+def test_icon_has_the_catalogues_size(icon: str) -> None:
+    image = QImage(str(ROOT / icon))
+    assert (image.width(), image.height()) == (128, 128) and image.hasAlphaChannel()
+
+
+def test_icons_are_told_apart_when_small() -> None:
+    small = [QImage(str(ROOT / icon)).scaled(16, 16).convertToFormat(QImage.Format_RGB888) for icon in ICONS]
+    colours = [image.pixelColor(8, 13).getRgb()[:3] for image in small]
+    assert len(set(colours)) == len(ICONS)
+
+
+# ---- metadata
+
+
+def test_extension_describes_itself() -> None:
+    description = metadata("EXTENSION_DESCRIPTION")
+    assert 50 < len(description) < 300 and description.count(". ") < 2
+    assert {"annotated", "segment"} <= set(re.findall(r"\w+", description.lower()))
+    assert metadata("EXTENSION_CONTRIBUTORS") and metadata("EXTENSION_HOMEPAGE").startswith("https://")
+    assert not re.search(r"project\(Slicer", text(ROOT / "CMakeLists.txt"))
+
+
+def test_every_module_is_built_and_described() -> None:
+    for module in MODULES:
+        assert f"add_subdirectory({module})" in text(ROOT / "CMakeLists.txt")
+        title = re.search(r'parent\.title = _\("(.+?)"\)', text(ROOT / module / f"{module}.py"))[1]
+        assert f"**{title}**" in text(ROOT / "README.md")
+
+
+def test_licence_is_named_and_the_article_cited() -> None:
+    assert "Apache License" in text(ROOT / "LICENSE") and "[LICENSE](LICENSE)" in text(ROOT / "README.md")
+    assert "doi.org/10.1109/TNNLS.2022.3190452" in text(ROOT / "README.md")
+
+
+# ---- the pages say what is there
+
+
+@each_page
+def test_commands_and_options_exist(page: Path) -> None:
+    calls = re.findall(r"(?:^|`|\s|/)brbs ([a-z][a-z-]*)((?: [^\n`|]*)?)", text(page), re.MULTILINE)
+    for name, rest in calls:
+        if name in commands():
+            unknown = set(re.findall(r"(?<=\s)--[a-z-]+", rest)) - options(commands()[name])
+            assert not unknown, f"brbs {name}: {unknown}"
+        else:
+            assert not re.search(rf"(`|^|bin/)brbs {name}", text(page), re.MULTILINE), f"no command {name}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    assert [name for name in commands() if f"`brbs {name}" not in text(ROOT / "README.md")] == []
+
+
+@each_page
+def test_quoted_texts_are_those_of_the_panels(page: Path) -> None:
+    quoted = re.findall(r"(?<![*\w])\*([^*]+?)\*(?!\*)", prose(page).replace("\n", " "))
+    wanted = [words for words in quoted if words not in OTHER_WORDS]
+    assert [words for words in wanted if not any(shown.startswith(words) for shown in shown_texts())] == []
