@@ -44,7 +44,7 @@ class BRBSSegmentation(ScriptedLoadableModule):
         parent.contributors = ["BRBS for 3D Slicer contributors"]
         parent.helpText = _(
             "Segments scans with a model made by BRBS Training. The confidence of each structure is the agreement of "
-            "two networks, no guarantee."
+            "two networks, no guarantee. Scans to try it on: BRBSTinyScans in the module Sample Data."
         )
         parent.acknowledgementText = _(
             "Method: Y. He et al., Learning Better Registration to Learn Better Few-Shot Medical Image Segmentation, "

@@ -47,7 +47,8 @@ class BRBSTraining(ScriptedLoadableModule):
         parent.contributors = ["BRBS for 3D Slicer contributors"]
         parent.helpText = _(
             "Annotate a few scans (atlases), add scans that nobody has annotated, and train a model that segments new "
-            "scans. Training runs in the background; Slicer may be closed meanwhile."
+            "scans. Training runs in the background; Slicer may be closed meanwhile. To try it, choose BRBSTinyStudy "
+            "in the module Sample Data."
         )
         parent.acknowledgementText = _(
             "Method: Y. He et al., Learning Better Registration to Learn Better Few-Shot Medical Image Segmentation, "
