@@ -11,6 +11,7 @@ import torch
 from test_trainer import train, weights
 from tiny_study import SETTINGS
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
@@ -133,3 +134,25 @@ def test_a_gradient_that_is_no_number_moves_nothing(bad: float) -> None:
     assert not torch.equal(network.weight, before) and guard.in_a_row == 0
     guard.count({"total": torch.tensor(bad)})
     assert guard.in_a_row == 1
+
+
+class Waits(TorchDispatchMode):
+    """Counts how often a number is fetched from a tensor, for which the processor would wait for a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*arguments, **(named or {}))
+
+
+def test_no_step_waits_for_the_device() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    optimiser = torch.optim.SGD([weight], lr=1.0)
+    guard = StepGuard([optimiser], torch.device("cpu"))
+    with Waits() as waits:
+        optimiser.step()
+        guard.count({"total": torch.tensor(1.0), "mix": torch.tensor(2.0)})
+        assert waits.count == 0
+        assert guard.in_a_row == 0 and waits.count == 1
