@@ -15,11 +15,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from .description_check import check_description
 from .errors import InputError
 from .files import replacing
 from .model_description import MODEL_FILE, read_description
 from .model_preview import PREVIEW_FILE, preview
-from .study import LabelSchema
 from .tensor_file import check_tensors
 
 TENSORS = ".safetensors"
@@ -114,7 +114,7 @@ def check_bundle(folder: str | Path) -> None:
     description = read_description(folder)
     for name in _named_files(description, folder):
         check_tensors(folder / name)
-    _check_content(description, folder)
+    check_description(description, folder)
 
 
 def _named_files(description: dict[str, Any], folder: Path) -> list[str]:
@@ -125,19 +125,6 @@ def _named_files(description: dict[str, Any], folder: Path) -> list[str]:
     if not all(name.endswith(TENSORS) for name in names):
         raise InputError(f"{folder / MODEL_FILE}: names files that are no weights; do not use this model")
     return sorted(set(names))
-
-
-def _check_content(description: dict[str, Any], folder: Path) -> None:
-    """Whether a list of models can show what the description says."""
-    try:
-        labels = LabelSchema.from_json(description["labels"]).labels
-        good = labels and all(isinstance(label.name, str) for label in labels)
-    except (KeyError, TypeError, InputError):
-        good = False
-    provenance = description.get("provenance", {})
-    good = good and isinstance(provenance, dict) and isinstance(provenance.get("atlases", []), list)
-    if not good:
-        raise InputError(f"{folder / MODEL_FILE}: does not describe its structures properly; get the model again")
 
 
 def _new_archive(path: Path) -> zipfile.ZipFile:

@@ -95,7 +95,7 @@ def read_json(path: str | Path, newest_format: int | None = None) -> dict[str, A
         content = json.loads(_patiently(path.read_text, encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); restore or make the file again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; restore or make the file again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from .errors import InputError
 
 log = logging.getLogger("brbs")
 
+MOST_VOXELS = 2**29  # of a grid that a description may ask for; far above what any device trains on
 SAME_SPACING = 1e-3  # relative difference below which two spacings count as equal
 _MUCH_FINER = 1.25  # grid step in scan voxels above which the scan is smoothed before it is sampled
 
@@ -64,6 +66,13 @@ def normalise(
         raise ValueError(f"intensity must be 'percentiles' or 'window', not {intensity!r}")
     scaled = (np.asarray(array, np.float32) - np.float32(low)) / np.float32(high - low if high > low else 1.0)
     return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether these are so many finite numbers."""
+    if not isinstance(values, tuple) or len(values) != count:
+        return False
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
 @dataclass(frozen=True)
@@ -111,12 +120,28 @@ class WorkingGrid:
         """The grid that `to_json` described.
 
         Raises:
-            InputError: an entry is missing or unknown.
+                InputError: an entry is missing or unknown, or a value that no grid has.
         """
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        if not isinstance(values, dict) or set(values) != names:
             raise InputError(f"working grid: missing or unknown entries {sorted(names ^ set(values))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        grid = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        for name, usable in grid._usable():
+            if not usable:
+                raise InputError(f"working grid: {name} {getattr(grid, name)!r} cannot be")
+        return grid
+
+    def _usable(self) -> Iterator[tuple[str, bool]]:
+        """Names of what is described, and whether it can be; later ones suppose that earlier ones can."""
+        yield "size", _are_numbers(self.size, 3) and all(type(edge) is int and edge >= 1 for edge in self.size)
+        yield "size", math.prod(self.size) <= MOST_VOXELS
+        yield "spacing", _are_numbers(self.spacing, 3) and min(self.spacing) > 0
+        yield "offset", _are_numbers(self.offset, 3)
+        yield "percentiles", _are_numbers(self.percentiles, 2)
+        yield "window", _are_numbers(self.window, 2)
+        yield "alignment", self.alignment in ("none", "center-of-mass", "affine")
+        yield "intensity", self.intensity in ("percentiles", "window")
+        yield "region", self.region in ("whole", "labels")
 
     def image(self, array: np.ndarray) -> sitk.Image:
         """A (D, H, W) array on this grid as an image in the grid frame; such an image is the reference of `place`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from . import __version__
+from .bundle_file import check_bundle
 from .errors import InputError
 from .files import replacing, write_json
 from .grid import WorkingGrid
@@ -95,11 +96,12 @@ class ModelBundle:
             InputError: no bundle there, a newer format, or a damaged file.
         """
         folder = Path(folder)
+        check_bundle(folder)
         description = read_description(folder)
         try:
             files = {part: folder / Path(name).name for part, name in description["files"].items()}
             tensors = {part: load(path.read_bytes()) for part, path in files.items()}
-            return cls(
+            bundle = cls(
                 schema=LabelSchema.from_json(description["labels"]),
                 grid=WorkingGrid.from_json(description["grid"]),
                 settings=Settings.from_json(description["settings"]),
@@ -110,11 +112,19 @@ class ModelBundle:
                 atlas_labels=tensors["atlases"]["labels"].numpy(),
                 provenance=description["provenance"],
             )
-        except InputError as error:
-            raise InputError(f"{folder / MODEL_FILE}: {error}") from error
+            bundle._check_atlases()
+            return bundle
         except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{folder}: this model is damaged ({reason}); copy it again or train anew") from error
+
+    def _check_atlases(self) -> None:
+        """Whether the atlases lie on the grid and hold no classes but the structures."""
+        expected = (len(self.atlas_images), *self.grid.shape)
+        if not self.atlas_images.shape == self.atlas_labels.shape == expected or self.atlas_labels.dtype != np.uint8:
+            raise ValueError("its atlases do not fit the working grid")
+        if self.atlas_labels.size and self.atlas_labels.max() >= self.schema.class_count:
+            raise ValueError("its atlases have structures that it does not name")
 
     @property
     def reference(self) -> sitk.Image | None:
@@ -127,7 +137,7 @@ class ModelBundle:
         Raises:
             InputError: the weights do not fit the structures and widths.
         """
-        return _with_weights(SegmentationNet(self.schema.class_count, self.channels), self.segmentation)
+        return _with_weights(lambda: SegmentationNet(self.schema.class_count, self.channels), self.segmentation)
 
     def registration_net(self) -> RegistrationNet:
         """R with its weights, ready to predict.
@@ -137,7 +147,7 @@ class ModelBundle:
         """
         if self.registration is None:
             raise InputError("this model has no registration network; train it with BRBS or import Reger weights too")
-        return _with_weights(RegistrationNet(self.channels), self.registration)
+        return _with_weights(lambda: RegistrationNet(self.channels), self.registration)
 
 
 def versions() -> dict[str, str]:
@@ -146,9 +156,12 @@ def versions() -> dict[str, str]:
     return {"brbs": __version__, **modules, "python": platform.python_version()}
 
 
-def _with_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Any:
+def _with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> Any:
+    """A network that takes the weights as they are; nothing is allocated for those that it would need."""
+    with torch.device("meta"):
+        network = make()
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"this model's weights do not fit its description ({reason}); copy it again") from error

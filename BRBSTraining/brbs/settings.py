@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import InputError
 
+MOST_WIDTHS, LARGEST_WIDTH = 17, 4096  # of a U-Net: 8 levels
 PATH_CONCENTRATION = 0.3  # alpha, beta, gamma ~ Beta(0.3, 0.3): most draws lie near an end of the path
 
 
@@ -135,7 +136,9 @@ def _demands(settings: Settings) -> list[tuple[str, str, bool]]:
         ("percentiles", "they must rise within 0..100", 0 <= low < high <= 100),
         ("window", "the second value must be larger", settings.window[0] < settings.window[1]),
         ("channels", "an odd number of widths, 3 or more, is needed", len(channels) % 2 == 1 and len(channels) >= 3),
+        ("channels", f"at most {MOST_WIDTHS} widths are possible", len(channels) <= MOST_WIDTHS),
         ("channels", "widths are multiples of 4", all(width > 0 and width % 4 == 0 for width in channels)),
+        ("channels", f"no width may exceed {LARGEST_WIDTH}", max(channels, default=0) <= LARGEST_WIDTH),
         ("registration_scale", "it must be 1 to 8", 1 <= settings.registration_scale <= 8),
         ("registration_interval", "it must be 1 or more", settings.registration_interval >= 1),
         ("seed", "it must be 0 to 2^62", 0 <= settings.seed <= 2**62),

@@ -7,6 +7,7 @@ and the tensors' bytes, one after the other.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from .errors import InputError
 
 LARGEST_HEADER = 10 * 2**20  # bytes
 
-_TYPES = {"F16": "<f2", "F32": "<f4", "U8": "u1"}
+_TYPES = {"F16": "<f2", "F32": "<f4", "U8": "u1"}  # all that models hold
 
 
 def check_tensors(path: str | Path) -> None:
-    """Checks that a file's header fits its length, without reading the tensors.
+    """Checks that a file's header is that of a model's tensors and fits its length, without reading them.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -43,8 +44,6 @@ def map_tensor(path: str | Path, name: str) -> np.ndarray:
         kind = _TYPES[entry["dtype"]]
         # An empty file part cannot be mapped.
         array = np.memmap(path, kind, "r", start + begin, shape) if begin < end else np.empty(shape, kind)
-        if array.nbytes != end - begin:
-            raise ValueError("shape and length differ")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: {name} cannot be read ({error!r}); get the model again") from error
     return array
@@ -58,8 +57,8 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(LARGEST_HEADER, size - 8):
                 raise ValueError("its header is too long")
-            header = json.loads(stream.read(length))
-        spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
+            header = json.loads(stream.read(length), object_pairs_hook=_without_repetition)
+        spans = sorted(_span(name, entry) for name, entry in header.items() if name != "__metadata__")
         ends = [0, *(end for _, end in spans)]
         if [start for start, _ in spans] != ends[:-1] or ends[-1] != size - 8 - length:
             raise ValueError("its header does not fit its length")
@@ -68,3 +67,21 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: is damaged ({error}); get the model again") from error
     return header, 8 + length
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name is in it twice")
+    return content
+
+
+def _span(name: str, entry: dict[str, Any]) -> tuple[int, int]:
+    """Where a tensor begins and ends, if that is as long as its shape and type need."""
+    begin, end = entry["data_offsets"]
+    sizes = entry["shape"]
+    if not all(type(number) is int and number >= 0 for number in (begin, end, *sizes)):
+        raise ValueError(f"{name} has no proper shape or place")
+    if entry["dtype"] not in _TYPES or math.prod(sizes) * np.dtype(_TYPES[entry["dtype"]]).itemsize != end - begin:
+        raise ValueError(f"{name} is of another type or length than models have")
+    return begin, end

@@ -28,7 +28,7 @@ from .segments import (
 IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 
-_LARGEST_LABEL = 2**53
+LARGEST_LABEL = 2**53  # of label maps, either sign
 _WRITING_FAILED = "writing stopped before the end"
 
 log = logging.getLogger("brbs")
@@ -268,7 +268,7 @@ def _integers(array: np.ndarray, path: Path) -> np.ndarray:
     """The same values as integers; refuses others."""
     if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint64:
         return array
-    if not (np.isfinite(array).all() and np.abs(array).max() <= _LARGEST_LABEL and (array == np.rint(array)).all()):
+    if not (np.isfinite(array).all() and np.abs(array).max() <= LARGEST_LABEL and (array == np.rint(array)).all()):
         raise InputError(f"{path}: is no label map: it has values that are not whole numbers")
     return array.astype(np.int64)
 

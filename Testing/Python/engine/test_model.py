@@ -109,7 +109,7 @@ def test_damaged_weights_are_refused(folder: Path, part: str, damage: str) -> No
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="Größe Ü: this model is damaged"):
+    with pytest.raises(InputError, match=f"Größe Ü/{path.name}: is (damaged|missing)"):
         ModelBundle.load(folder)
 
 
@@ -134,7 +134,7 @@ def test_a_file_outside_the_folder_is_not_read(folder: Path, tmp_path: Path) -> 
     weights.rename(tmp_path / weights.name)
     files = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))["files"]
     edit(folder, files=files | {"segmentation": f"../{weights.name}"})
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="does not name its weights properly"):
         ModelBundle.load(folder)
 
 

@@ -46,9 +46,18 @@ def test_tensors_are_read_as_written(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_tensor_that_does_not_fit_is_told(tmp_path: Path, entry: dict) -> None:
     path = written(tmp_path / "x.safetensors", {"x": entry}, b"1234")
-    check_tensors(path)  # which looks at the places alone
-    with pytest.raises(InputError, match="x cannot be read"):
-        map_tensor(path, "x")
+    for read in (check_tensors, lambda path: map_tensor(path, "x")):
+        with pytest.raises(InputError, match="is damaged"):
+            read(path)
+
+
+def test_name_twice_is_refused(tmp_path: Path) -> None:
+    entry = b'"x": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}'
+    text = b"{" + entry + b", " + entry + b"}"
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"1234")
+    with pytest.raises(InputError, match="twice"):
+        check_tensors(path)
 
 
 def test_gaps_overlaps_and_rests_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Whether a model's description can be true, told before anything is allocated for it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .grid import WorkingGrid
+from .model_description import MODEL_FILE
+from .settings import Settings
+from .study import LabelSchema
+from .volumes import LARGEST_LABEL
+
+
+def check_description(description: dict[str, Any], folder: str | Path) -> None:
+    """Checks structures, working grid, widths, settings and provenance, each by itself.
+
+    Args:
+        description: of :func:`brbs.model_description.read_description`.
+        folder: the model's, to be named.
+
+    Raises:
+        InputError: a part is missing, of a wrong type, or a number that no model can have.
+    """
+    checks = {
+        "structures": lambda: _check_labels(description["labels"]),
+        "working grid": lambda: WorkingGrid.from_json(description["grid"]),
+        "networks": lambda: _check_widths(description["channels"]),
+        "settings": lambda: Settings.from_json(description["settings"]),
+        "origin": lambda: _check_provenance(description.get("provenance", {})),
+    }
+    for part, check in checks.items():
+        try:
+            check()
+        except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            path = Path(folder) / MODEL_FILE
+            raise InputError(f"{path}: does not describe its {part} properly ({error}); get the model again") from error
+
+
+def _check_labels(labels: Any) -> None:
+    found = LabelSchema.from_json(labels).labels
+    if not found:
+        raise ValueError("there are none")
+    for label in found:
+        numbers = all(isinstance(part, int | float) and math.isfinite(part) for part in label.colour)
+        texts = isinstance(label.name, str) and isinstance(label.terminology, str)
+        value = type(label.value) is int and abs(label.value) <= LARGEST_LABEL
+        if not (value and texts and len(label.colour) == 3 and numbers):
+            raise ValueError(f"structure {label.value!r} has values of a wrong type")
+
+
+def _check_widths(channels: Any) -> None:
+    if not isinstance(channels, list):
+        raise ValueError("their widths are no list")
+    Settings(channels=tuple(channels))
+
+
+def _check_provenance(provenance: Any) -> None:
+    if not (isinstance(provenance, dict) and isinstance(provenance.get("atlases", []), list)):
+        raise ValueError("it is not told as it should be")
