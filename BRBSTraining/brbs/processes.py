@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from .device import choose_device
 from .errors import InputError
@@ -84,8 +85,6 @@ class Group:
             distributed.destroy_process_group()
 
     def _meet(self, backend: str) -> None:
-        from torch.distributed.rendezvous import rendezvous  # not above: one process does not wait for its import
-
         # A store of its own for each start: the launcher's may still tell where the killed ones could be reached.
         store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
         store = distributed.PrefixStore(f"start {restarts()}", store)

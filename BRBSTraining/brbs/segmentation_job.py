@@ -7,13 +7,14 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .agreement import Agreement
 from .device import choose_device, memory_was_short
 from .errors import InputError
 from .model import ModelBundle
@@ -21,6 +22,9 @@ from .model_description import MODEL_FILE
 from .predictor import Predictor, Windows
 from .study import LabelSchema
 from .volumes import bare_name, read_image, write_image, write_label_map
+
+if TYPE_CHECKING:
+    from .agreement import Agreement
 
 MOST_MODELS = 2  # kept loaded
 
@@ -71,10 +75,10 @@ class Result:
 
 @dataclass
 class LoadedModel:
-    """A model ready for scans; ``agreement`` is None without registration network."""
+    """A model ready for scans."""
 
+    bundle: ModelBundle
     predictor: Predictor
-    agreement: Agreement | None
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> LoadedModel:
@@ -84,9 +88,20 @@ class LoadedModel:
             InputError: no model there, or it is damaged.
         """
         bundle = ModelBundle.load(folder)
-        predictor = Predictor(bundle, device)
-        registers = bundle.registration is not None and len(bundle.atlas_images) > 0
-        return cls(predictor, Agreement(bundle, device) if registers else None)
+        return cls(bundle, Predictor(bundle, device))
+
+    @cached_property
+    def agreement(self) -> Agreement | None:
+        """Tells the confidence, and is made when it is first asked for; None without registration network.
+
+        Raises:
+            InputError: that network is damaged.
+        """
+        if self.bundle.registration is None or len(self.bundle.atlas_images) == 0:
+            return None
+        from .agreement import Agreement  # not above: who wants only the label map does not wait for it
+
+        return Agreement(self.bundle, self.predictor.device)
 
 
 class Segmenter:
@@ -153,6 +168,7 @@ class Segmenter:
         model = self.model(job.model, device)
         schema = model.predictor.schema
         model.predictor.windows = windows
+        agreement = model.agreement if job.confidence else None  # first, so that a damaged model writes nothing
         check()
         found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
         check()
@@ -161,9 +177,9 @@ class Segmenter:
             _write_probabilities(found.probabilities or [], job.output, schema)
         result = Result(volumes(found.labels, schema), str(device), message)
         segmented(result)
-        if not job.confidence or model.agreement is None:
+        if agreement is None:
             return result
-        findings = model.agreement.findings(image, found, check)
+        findings = agreement.findings(image, found, check)
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
         return replace(result, confidence=findings.confidence)

@@ -63,6 +63,14 @@ def test_click(tmp_path: Path) -> None:
     assert "first" in run("click", "--model", tmp_path / "model", "--scans", tmp_path / "scans", "--count", 2)
 
 
+@pytest.mark.slow
+def test_cold(tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "model")
+    sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / "scan.nrrd"))
+    told = run("cold", "--model", tmp_path / "model", "--scan", tmp_path / "scan.nrrd", "--rounds", 1)
+    assert "beyond import torch" in told and "writing" in told
+
+
 def test_accuracy(tmp_path: Path) -> None:
     """Two methods that share a training; the second call finds everything done."""
     study = write_study(tmp_path)
