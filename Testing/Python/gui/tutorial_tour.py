@@ -17,6 +17,7 @@ from BRBSTrainingLib.Annotation import scanNode
 from BRBSTrainingLib.SampleStudy import NAME, TESTS, makeSampleStudy
 
 TRAINING = ("study", "structures", "atlas", "scan", "settings", "train", "inspector")
+PATIENCE = 600.0  # seconds; the engine times the device first, which takes long on a busy machine
 SEGMENTATION = ("model", "apply", "result", "batch", "rank")
 
 
@@ -39,10 +40,10 @@ class TutorialTour:
     def run(self) -> None:
         """Takes all pictures."""
         session = self._training.panel.session
-        wait(lambda: not session.report.busy)
+        wait(lambda: not session.report.busy, PATIENCE)
         self._lackPackages(session)
         self._training.panel.show(self._study.folder)
-        wait(lambda: session.blocker is None)
+        wait(lambda: session.blocker is None, PATIENCE)
         self._save(self._training, "study", TRAINING, ("study", "structures", "atlas", "scan"))
         self._train(session)
         self._segmentation = openModule(BRBSSegmentation.BRBSSegmentationWidget)
@@ -72,10 +73,10 @@ class TutorialTour:
         ui.presetSelector.setCurrentText("fast")
         self._training.panel.tick()
         click(ui.startButton)
-        wait(lambda: session.job.progress > 0.02, 400)
+        wait(lambda: session.job.progress > 0.02, PATIENCE)
         self._save(self._training, "train", TRAINING, ("settings", "train"))
         session.job.stop()
-        wait(lambda: session.job.state == "finished", 400)
+        wait(lambda: session.job.state == "finished", PATIENCE)
         if self._demo is not None:
             shutil.rmtree(session.job.model)
             shutil.copytree(self._demo / "model", session.job.model)
@@ -87,20 +88,20 @@ class TutorialTour:
         ui.inputSelector.setCurrentNode(slicer.util.getNode("test_01"))
         ui.modelSelector.setCurrentText(f"{NAME} 001")
         click(ui.applyButton)
-        wait(lambda: "Done" in ui.stateLabel.text)
+        wait(lambda: "Done" in ui.stateLabel.text, PATIENCE)
         self._save(self._segmentation, "segment", SEGMENTATION, ("model", "apply", "result"))
 
     def _batch(self, ui) -> None:
         click(ui.addBatchVolumesButton)
         ui.batchOutputEdit.currentPath = str(self._results)
         click(ui.startBatchButton)
-        wait(lambda: "The table is" in ui.batchStateLabel.text)
+        wait(lambda: "The table is" in ui.batchStateLabel.text, PATIENCE)
         ui.batchTable.selectRow(0)
         self._save(self._segmentation, "batch", SEGMENTATION, ("batch",))
 
     def _rank(self, ui) -> None:
         click(ui.rankButton)
-        wait(lambda: "Annotate the first" in ui.rankLabel.text and "Rank" in ui.rankButton.text)
+        wait(lambda: "Annotate the first" in ui.rankLabel.text and "Rank" in ui.rankButton.text, PATIENCE)
         ui.rankTable.selectRow(0)
         self._save(self._segmentation, "rank", SEGMENTATION, ("rank",))
 
