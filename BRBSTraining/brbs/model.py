@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from . import __version__
 from .bundle_file import check_bundle
@@ -158,7 +159,7 @@ def versions() -> dict[str, str]:
 
 def _with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> Any:
     """A network that takes the weights as they are; nothing is allocated for those that it would need."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         network = make()
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
@@ -166,6 +167,13 @@ def _with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) 
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"this model's weights do not fit its description ({reason}); copy it again") from error
     return network.eval().requires_grad_(False)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the draws of first weights, which on tensors without memory import PyTorch's compiler: seconds."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], folder: Path, part: str) -> str:
