@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from brbs.learner import SEED_STRIDE, Learner
 from brbs.processes import Group
 
 PROGRESS = (0.1, 0.5, 0.9)  # a step of each phase
+LONG = 1_000_000  # steps: more than a test waits for
 NETWORKS = ("segmentation", "registration", "teacher")
 
 pytestmark = needs_processes
@@ -102,6 +106,42 @@ def test_checkpoint_is_taken_up_by_more_processes_with_draws_of_their_own() -> N
     later.load_state_dict(state)
     assert not torch.equal(later.generator.get_state(), state["generator"])
     assert later.generator.initial_seed() == SETTINGS.seed + SEED_STRIDE
+
+
+def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_two_processes_rest_stop_and_go_on_together(tmp_path: Path) -> None:
+    output = tmp_path / "Modell ü"
+    arguments = train_arguments(write_study(tmp_path / "study"), output, steps=LONG)
+    job = JobReader(output / "training")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(launch, "-m", "brbs", *arguments)
+        try:
+            wait(lambda: (job.folder / "last.pt").is_file() or first.done())
+            job.request_pause()
+            wait(lambda: job.state == "paused" or first.done())
+            told = len(job.events()[0])
+            time.sleep(3)  # longer than between two reports
+            assert (job.state, len(job.events()[0])) == ("paused", told), "both rest"
+            job.resume()
+            wait(lambda: len(job.events()[0]) > told or first.done())
+        finally:
+            job.request_stop()
+        ended = first.result()
+    assert (ended.returncode, job.state) == (0, "finished"), ended.stderr
+    assert 0 < job.progress < 1
+    checkpoint = torch.load(output / "training" / "last.pt", weights_only=True)
+    step = checkpoint["progress"]["step"]
+    assert len(checkpoint["learner"]["other_generators"]) == 1
+    again = launch("-m", "brbs", "train", "--output", output, "--resume", "--device", "cpu", "--steps", str(step + 2))
+    assert again.returncode == 0 and f"going on at step {step}" in again.stderr, again.stderr
+    assert (job.state, job.progress) == ("finished", 1.0)
 
 
 @pytest.mark.slow
