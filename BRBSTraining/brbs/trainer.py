@@ -120,7 +120,7 @@ class Trainer:
             self._loop(bar)
             finished = self.progress >= 1
             self._finish()
-        message = f"{'finished' if finished else 'stopped'} after {self.step} steps"
+        message = f"{'finished' if finished else 'stopped'} after {self.step} steps{self._trouble}"
         self.job.update(state="finished", progress=self.progress, message=message)
         return finished
 
