@@ -30,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _to_disk(temporary)
+        _patiently(_to_disk, temporary)
         _patiently(os.replace, temporary, path)
     except OSError as error:
         reason = error.strerror or error

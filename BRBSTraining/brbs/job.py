@@ -121,10 +121,12 @@ class JobWriter:
         self.folder = Path(folder)
         self._content: dict[str, Any] = {**description, **_beginning("running", os.getpid())}
         self._lock = threading.Lock()
+        self._begun = False
         self._ended = threading.Event()
         if not self._was_queued():
             _drop_requests(self.folder)
         self._write()
+        self._begun = True
         self._end_broken_line()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
@@ -136,7 +138,8 @@ class JobWriter:
         self._ended.set()
         self._heart.join()  # so that nothing is written after the end
         if error is not None:
-            self.update(state="failed", message=_reason(error))
+            with suppress(InputError):  # the error says more
+                self.update(state="failed", message=_reason(error))
         elif self._content["state"] in ACTIVE_STATES:
             self.update(state="finished", progress=1.0)
 
@@ -194,7 +197,13 @@ class JobWriter:
             with path.open("a", encoding="utf-8", newline="\n") as stream:
                 stream.write(line + "\n")
         except OSError as error:
+            self._refuse_gone_folder()
             raise InputError(f"{path}: cannot be written ({error.strerror}); check the free disk space") from error
+
+    def _refuse_gone_folder(self) -> None:
+        """A folder that has been moved meanwhile is not made anew: nobody would look there."""
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: is gone; if it has been moved or renamed, go on with it where it is now")
 
     def _was_queued(self) -> bool:
         try:
@@ -204,6 +213,8 @@ class JobWriter:
 
     def _write(self, news: dict[str, Any] | None = None) -> None:
         with self._lock:
+            if self._begun:
+                self._refuse_gone_folder()
             self._content |= {**(news or {}), "heartbeat": time.time()}
             write_json(self.folder / JOB_FILE, self._content)
 

@@ -176,6 +176,34 @@ def test_of_many_at_once_one_gets_the_lock(folder: Path, dead: int) -> None:
     assert sorted(outcomes) == ["got it"] + 7 * ["refused"]
 
 
+def test_of_several_processes_at_once_one_gets_the_lock_and_gives_it_back(folder: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from brbs.errors import InputError\n"
+        "from brbs.locking import study_lock\n"
+        "study, begin = map(Path, sys.argv[1:])\n"
+        "print('ready', flush=True)\n"
+        "while not begin.exists(): time.sleep(0.001)\n"
+        "try:\n"
+        "    with study_lock(study, study / 'models/001/training'):\n"
+        "        print('got it', flush=True)\n"
+        "        sys.stdin.read()\n"
+        "except InputError:\n"
+        "    print('refused', flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(locking.__file__).parents[1])}
+    command = [sys.executable, "-c", script, str(folder), str(tmp_path / "begin")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    children = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    assert [child.stdout.readline() for child in children] == 4 * ["ready\n"]
+    (tmp_path / "begin").touch()
+    assert sorted(child.stdout.readline() for child in children) == ["got it\n"] + 3 * ["refused\n"]
+    for child in children:
+        child.communicate(timeout=60)
+    assert lock_holder(folder) is None and not list(folder.iterdir())
+
+
 def test_only_the_own_lock_is_removed(folder: Path) -> None:
     with study_lock(folder, folder / "models/001/training"):
         put_lock(folder, user="Bea")

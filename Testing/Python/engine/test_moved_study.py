@@ -13,12 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_trainer import at_step
+from test_trainer import train as train_prepared
 from tiny_study import SCHEMA, SETTINGS, content, run
 
+from brbs import trainer as trainer_module
+from brbs.errors import InputError
 from brbs.job import JobReader
 from brbs.locking import LOCK_FILE, lock_holder
 from brbs.model import ModelBundle
 from brbs.study import Study, pair_folders
+from brbs.trainer import Budget
 from brbs.volumes import list_images
 
 
@@ -73,6 +78,19 @@ def test_training_goes_on_where_its_study_has_been_moved(kept: Path, tmp_path: P
     assert (told["state"], told["study"], told["output"]) == ("finished", str(moved), str(moved / "models/001"))
     assert ModelBundle.load(moved / "models/001").provenance["step"] == 4
     assert not kept.exists() and not (moved / LOCK_FILE).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows may refuse to move what is in use")
+def test_training_that_is_moved_while_it_runs_ends_and_can_be_gone_on_with_there(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(trainer_module, "REPORT_SECONDS", 0.0)
+    output, moved = tmp_path / "Modell", tmp_path / "anderswo"
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: output.rename(moved) and None)
+        with pytest.raises(InputError, match=r"Modell.training: is gone; if it has been moved"):
+            train_prepared(output, Budget(steps=4))
+    assert not output.exists()
+    trained, finished = train_prepared(moved, Budget(steps=4), resume=True)
+    assert finished and ModelBundle.load(moved).provenance["step"] == 4
 
 
 def test_study_that_cannot_be_written_is_trained_elsewhere(locked_up: Path, caplog) -> None:
