@@ -120,7 +120,7 @@ class WorkingGrid:
         """The grid that `to_json` described.
 
         Raises:
-                InputError: an entry is missing or unknown, or a value that no grid has.
+            InputError: an entry is missing or unknown, or a value that no grid has.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:

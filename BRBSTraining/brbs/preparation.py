@@ -17,6 +17,7 @@ from .errors import InputError
 from .files import replacing
 from .grid import WorkingGrid
 from .grid_choice import choose_grid
+from .image_header import check_geometry
 from .study import Atlas, LabelSchema, Study
 from .volumes import bare_name, check_pair, read_image, read_label_map
 
@@ -189,6 +190,7 @@ class _Steps:
 
 def _geometry(path: Path) -> Geometry:
     """Geometry of a scan from its header alone where that is possible; what is odd is left to `read_image`."""
+    check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

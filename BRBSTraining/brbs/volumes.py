@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from .errors import InputError
 from .files import replacing
+from .image_header import check_geometry, check_size
 from .nifti import inspect_nifti
 from .segments import (
     INTEGER_TYPES,
@@ -177,6 +178,7 @@ def _load(path: Path, pixel_type: int = sitk.sitkUnknown, components: bool = Fal
             raise InputError(f"{path}: is {reader.GetDimension()}-D ({size}); give one 3-D volume a file")
         if reader.GetNumberOfComponents() > 1 and not components:
             _refuse_components(path, reader.GetNumberOfComponents())
+        check_size(path, reader)
         state = inspect_nifti(path, reader)
         if not state.complete:
             raise InputError(f"{path}: is truncated or damaged; copy or download it again")
@@ -211,6 +213,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with _plain_errors(path):

@@ -1,0 +1,134 @@
+"""What ITK does not say of an image's header: numbers that no geometry has, and voxels that the file cannot hold."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from .errors import InputError
+
+MOST_NUMBERS = 2**31  # of a volume: 8 GiB as float32
+MOST_DEFLATION = 1032  # times; zlib packs no tighter
+_LONGEST_LINE, _MOST_LINES = 2**20, 20_000
+
+# Magic number with its place; place and type of: sizes, spacings, codes of qform and sform, qform, sform.
+_NIFTI = {
+    348: ((344, b"n+1"), (40, "8h"), (76, "8f"), (252, "2h"), (256, "6f"), (280, "12f")),
+    540: ((4, b"n+2"), (16, "8q"), (104, "8d"), (344, "2i"), (352, "6d"), (400, "12d")),
+}
+_SPACINGS = ("spacings", "elementspacing", "elementsize")
+_PLACES = ("space origin", "space directions", "offset", "position", "origin")
+_DIRECTIONS = ("transformmatrix", "rotation", "orientation")
+
+
+def check_geometry(path: Path) -> None:
+    """Refuses headers that ITK reads as another geometry, or as one of NaN, without a word.
+
+    Raises:
+        InputError: a field holds NaN, infinity, no number, or a spacing of 0.
+    """
+    try:
+        fields = _nifti_fields(path) if _is_nifti(path) else _text_fields(path)
+        for name, values, spacing in fields:
+            if not all(map(math.isfinite, values)) or (spacing and 0 in values):
+                told = " ".join(f"{value:g}" for value in values)
+                raise InputError(f"{path}: {name} in its header is {told}, which is no geometry; export it again")
+    except (OSError, EOFError, zlib.error):
+        return  # ITK says that it cannot be read
+
+
+def check_size(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuses a header that promises more voxels than the file can hold, before memory is taken for them.
+
+    Args:
+        path: the file.
+        reader: has read its header.
+
+    Raises:
+        InputError: the file is too short, or the volume larger than any that can be segmented.
+    """
+    count = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    if count > MOST_NUMBERS:
+        size = " x ".join(map(str, reader.GetSize()))
+        raise InputError(f"{path}: its header tells of {size} voxels, too many to be read; crop or resample it")
+    if not _is_nifti(path):
+        needed = count * sitk.Image([1] * 3, reader.GetPixelID()).GetSizeOfPixelComponent()
+        if needed > _most_stored(path):
+            raise InputError(f"{path}: is truncated or damaged, as its header tells of more voxels; copy it again")
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _nifti_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
+    """Names, values and whether it is a spacing, of those fields that ITK makes the geometry of."""
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if compressed else path.open("rb") as stream:
+        header = stream.read(max(_NIFTI))
+    for order in "<>":
+        length = struct.unpack(f"{order}i", header[:4].ljust(4, b"\0"))[0]
+        if length in _NIFTI and len(header) >= length:
+            (place, magic), *fields = _NIFTI[length]
+            if header[place:].startswith(magic):
+                size, spacing, codes, qform, sform = (
+                    struct.unpack_from(order + kind, header, start) for start, kind in fields
+                )
+                axes = [axis for axis in (1, 2, 3) if size[axis] > 1]
+                yield "pixdim", [spacing[axis] for axis in axes], True
+                if codes[0] > 0:
+                    yield "qform", qform, False
+                if codes[1] > 0:
+                    yield "sform", sform, False
+
+
+def _text_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
+    """As :func:`_nifti_fields`, of the formats whose headers are text."""
+    header = _text_header(path)
+    for name in (*_SPACINGS, *_PLACES, *_DIRECTIONS):
+        values = [_number(word) for word in re.findall(r"[^\s(),]+", header.get(name, "")) if word != "none"]
+        # NRRD gives axes that are not of space, such as layers', a spacing of NaN.
+        if values and not (name == "spacings" and len(values) > 3):
+            yield name, values, name in _SPACINGS
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
+def _text_header(path: Path) -> dict[str, str]:
+    """The fields of a NRRD or MetaImage header, names in lower case."""
+    header: dict[str, str] = {}
+    separator = ":" if path.name.lower().endswith((".nrrd", ".nhdr")) else "="
+    with path.open("rb") as stream:
+        for _ in range(_MOST_LINES):
+            line = stream.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape").strip()
+            name, _, value = line.partition(separator)
+            if not line:
+                break
+            header[name.strip().lower()] = value.strip()
+            if name.strip().lower() == "elementdatafile":
+                break
+    return header
+
+
+def _most_stored(path: Path) -> float:
+    """Bytes of voxels that the file, or the one that it names, can hold at most; infinity where that is not told."""
+    header = _text_header(path)
+    encoding = header.get("encoding", "gzip" if header.get("compresseddata", "").lower() == "true" else "raw").lower()
+    named = header.get("data file", header.get("datafile", header.get("elementdatafile", "")))
+    data = path if named in ("", "LOCAL") else path.parent / named
+    if encoding not in ("raw", "gzip", "gz") or not data.is_file():  # text, or slices in files of their own
+        return math.inf
+    return data.stat().st_size * (1 if encoding == "raw" else MOST_DEFLATION)
