@@ -46,13 +46,7 @@ def _lead(arguments: argparse.Namespace) -> int:
     check_bundle(arguments.model)
     if arguments.skip_finished and not arguments.table:
         raise InputError("--skip-finished: needs --table, which tells what is finished")
-    table = _table(arguments)
-    from .device import share_processor
-    from .processes import Group
-
-    group = Group.launched()
-    group.device(arguments.device)  # refuses one that is not there
-    share_processor()
+    table, group = _table(arguments), _ready(arguments)
     if len(pairs) > 1 or arguments.table or arguments.job or group.world > 1:
         return _segment_many(arguments, pairs, table, group)
     from .segmentation_job import Segmenter
@@ -84,19 +78,27 @@ def _segment_many(arguments: argparse.Namespace, pairs: Pairs, table: ResultTabl
 
 def _follow(arguments: argparse.Namespace) -> int:
     """Does a share of what the first process has checked, and hands over what there is to tell of it."""
-    from .device import share_processor
-    from .processes import Group
     from .shared_batch import KeptEvents, Share
 
-    group, kept = Group.launched(), KeptEvents(arguments.job)
-    group.device(arguments.device)
-    share_processor()
+    group, kept = _ready(arguments), KeptEvents(arguments.job)
     with group.connected():
         pairs = group.broadcast(None)
         table = _table(arguments, group.rank)
         batch = _batch(arguments, pairs, table, kept, group)
         shares = group.gather(Share(batch.run(), batch.counts, table.written if table else [], kept.events))
     return 2 if any(share.counts[FAILED] for share in shares) else 0
+
+
+def _ready(arguments: argparse.Namespace) -> Group:
+    """This process among all, with its share of the machine; refuses a device that is not there."""
+    from .device import keep_freed_memory, share_processor
+    from .processes import Group
+
+    group = Group.launched()
+    group.device(arguments.device)
+    share_processor()
+    keep_freed_memory()
+    return group
 
 
 def _table(arguments: argparse.Namespace, part: int = 0) -> ResultTable | None:
@@ -121,10 +123,8 @@ def _batch(
 
 
 def _jobs(arguments: argparse.Namespace, pairs: Pairs, group: Group) -> list[SegmentationJob]:
-    from .device import keep_freed_memory
     from .segmentation_job import SegmentationJob
 
-    keep_freed_memory()
     options = {
         "device": str(group.device(arguments.device)),
         "confidence": bool(arguments.table or arguments.job),
