@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import struct
@@ -193,7 +194,10 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, path
 
 def _check_unpacked(folder: Path, path: Path) -> None:
     """Checks what came out of ``path``, and that the description names all of it."""
-    check_bundle(folder)
+    try:
+        check_bundle(folder)
+    except InputError as error:  # the folder will be gone when people read of it
+        raise InputError(f"{path}: {str(error).replace(f'{folder}{os.sep}', '')}") from error
     named = {MODEL_FILE, PREVIEW_FILE, *_named_files(read_description(folder), folder)}
     if strangers := {file.name for file in folder.iterdir()} - named:
         raise InputError(f"{path}: holds {min(strangers)!r}, which is not part of a model; it was not unpacked")

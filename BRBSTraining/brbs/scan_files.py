@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,10 +81,10 @@ def check_not_scans(pairs: Sequence[tuple[Path, Path]]) -> None:
     Raises:
         InputError: names the scan or file.
     """
-    scans = {scan.resolve() for scan, _ in pairs}
-    first: dict[Path, Path] = {}
+    scans = {os.path.realpath(scan) for scan, _ in pairs}
+    first: dict[str, Path] = {}
     for scan, target in pairs:
-        resolved = target.resolve()
+        resolved = os.path.realpath(target)
         if resolved in scans:
             raise InputError(f"{target}: is itself a scan and would be overwritten; choose another --output")
         if resolved in first:
