@@ -43,8 +43,8 @@ class BRBSSegmentation(ScriptedLoadableModule):
         parent.dependencies = ["BRBSTraining"]
         parent.contributors = ["BRBS for 3D Slicer contributors"]
         parent.helpText = _(
-            "Segments scans with a model made by BRBS Training. The confidence of each structure is the agreement of "
-            "two networks, no guarantee. Scans to try it on: BRBSTinyScans in the module Sample Data."
+            "Segments scans with a model made by BRBS Training. The confidence of each structure is the Dice "
+            "that the model expects itself, no guarantee. Scans to try it on: BRBSTinyScans in the module Sample Data."
         )
         parent.acknowledgementText = _(
             "Method: Y. He et al., Learning Better Registration to Learn Better Few-Shot Medical Image Segmentation, "
@@ -248,7 +248,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         return preparation.batch
 
     def confidence(self, segmentationNode) -> dict[str, float]:
-        """Agreement of the two networks, 0..1, by structure; empty where it is not known."""
+        """Dice that the model expects, 0..1, by structure; empty where it is not known."""
         return confidenceOf(segmentationNode)
 
     def measurements(self, segmentationNode):

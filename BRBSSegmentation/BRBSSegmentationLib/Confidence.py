@@ -19,9 +19,9 @@ def confidenceMark(confidence: float) -> str:
 def confidenceAdvice(mark: str) -> str:
     """What to do at that light."""
     return {
-        GOOD: _("Segmentation and registered atlases agree well."),
-        ODD: _("Segmentation and registered atlases differ; have a look."),
-        BAD: _("Segmentation and registered atlases contradict each other; do not use it unseen."),
+        GOOD: _("The model is sure of this structure."),
+        ODD: _("The model is not quite sure of this structure; have a look."),
+        BAD: _("The model is unsure, or its networks contradict each other; do not use it unseen."),
     }[mark]
 
 

@@ -165,7 +165,7 @@ class SegmentationPanel:
 
     def _stateText(self) -> str:
         text = {
-            SEGMENTED: _("Segmented; looking how far the atlases agree…"),
+            SEGMENTED: _("Segmented; looking how sure the model is…"),
             FINISHED: _("Done."),
             FAILED: "",
         }.get(self._run.state, _("Segmenting…"))

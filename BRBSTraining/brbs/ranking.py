@@ -1,4 +1,4 @@
-"""Which unlabeled scan to annotate next: those on which a model's two opinions differ most come first."""
+"""Which unlabeled scan to annotate next: those of which a model is least sure come first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import InputError
 from .files import read_json, write_json
-from .model_description import model_identity, read_description
+from .model_description import model_identity
 from .result_table import scan_identity
 
 FORMAT = 1
@@ -25,7 +25,7 @@ class RankedScan:
 
     Attributes:
         scan: its file or DICOM folder.
-        confidence: agreement by structure, 0..1, see :mod:`brbs.agreement`; empty where it could not be computed.
+        confidence: by structure, 0..1, see :mod:`brbs.confidence`; empty where it could not be computed.
         message: why not; "" if it could.
         content: digest of the scan.
     """
@@ -90,7 +90,7 @@ class Ranking:
 def rank(
     model: Path, scans: Sequence[Path], path: Path, device: str, tell: Callable[[float, str], None] = lambda *_: None
 ) -> Ranking:
-    """Compares the model's segmentation of each scan with its atlases carried onto it, writing as it goes.
+    """Segments each scan for the model's confidence in it, writing as it goes.
 
     What the file tells already of the same model and the same scan is not computed again. A scan that cannot be read
     is kept with the reason and does not stop the others.
@@ -103,12 +103,10 @@ def rank(
         tell: called before each scan with the done share, 0..1, and the scan's name.
 
     Raises:
-        InputError: no such model or device, a model without registration network, or the file cannot be written.
+        InputError: no such model or device, or the file cannot be written.
     """
     from .segmentation_job import Segmenter  # here, so that a program without PyTorch can read a ranking
 
-    if "registration" not in read_description(model).get("files", {}):
-        raise InputError(f"{model}: has no registration network, so that nothing can be compared; choose another model")
     identity, segmenter = model_identity(model), Segmenter()
     known = _known(path, identity)
     seen: list[RankedScan] = []

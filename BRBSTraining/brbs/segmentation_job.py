@@ -24,7 +24,7 @@ from .study import LabelSchema
 from .volumes import bare_name, read_image, write_image, write_label_map
 
 if TYPE_CHECKING:
-    from .agreement import Agreement
+    from .confidence import Confidence
 
 MOST_MODELS = 2  # kept loaded
 
@@ -40,7 +40,7 @@ class SegmentationJob:
         input: the scan.
         output: the label map to be written; None: none, only volumes and confidence are wanted.
         device: as ``--device`` takes it.
-        confidence: also compare with the atlases.
+        confidence: also tell how much the label map deserves trust.
         uncertainty: file for the uncertainty of each voxel; None: none.
         probabilities: also write an image a class beside the label map.
         largest_component: keep one connected piece a structure.
@@ -64,7 +64,7 @@ class Result:
         volumes: mL by structure.
         device: on which it was computed.
         message: what people should know of it; "" if nothing.
-        confidence: agreement by structure, 0..1; None if not asked for, not yet known, or without registration network.
+        confidence: by structure, 0..1, see :mod:`brbs.confidence`; None if not asked for, or not yet known.
     """
 
     volumes: dict[str, float]
@@ -91,17 +91,15 @@ class LoadedModel:
         return cls(bundle, Predictor(bundle, device))
 
     @cached_property
-    def agreement(self) -> Agreement | None:
-        """Tells the confidence, and is made when it is first asked for; None without registration network.
+    def confidence(self) -> Confidence:
+        """Tells how much a label map deserves trust, and is made when it is first asked for.
 
         Raises:
-            InputError: that network is damaged.
+            InputError: the registration network is damaged.
         """
-        if self.bundle.registration is None or len(self.bundle.atlas_images) == 0:
-            return None
-        from .agreement import Agreement  # not above: who wants only the label map does not wait for it
+        from .confidence import Confidence  # not above: who wants only the label map does not wait for it
 
-        return Agreement(self.bundle, self.predictor.device)
+        return Confidence(self.bundle, self.predictor.device)
 
 
 class Segmenter:
@@ -168,7 +166,7 @@ class Segmenter:
         model = self.model(job.model, device)
         schema = model.predictor.schema
         model.predictor.windows = windows
-        agreement = model.agreement if job.confidence else None  # first, so that a damaged model writes nothing
+        confidence = model.confidence if job.confidence else None  # first, so that a damaged model writes nothing
         check()
         found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
         check()
@@ -177,9 +175,9 @@ class Segmenter:
             _write_probabilities(found.probabilities or [], job.output, schema)
         result = Result(volumes(found.labels, schema), str(device), message)
         segmented(result)
-        if agreement is None:
+        if confidence is None:
             return result
-        findings = agreement.findings(image, found, check)
+        findings = confidence.findings(image, found, check)
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
         return replace(result, confidence=findings.confidence)

@@ -12,7 +12,7 @@ from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 
 ENGINE = Path(__file__).resolve().parents[3] / "BRBSTraining"
-NOT_NEEDED = ("matplotlib", "torch._dynamo", "brbs.trainer", "brbs.agreement")
+NOT_NEEDED = ("matplotlib", "torch._dynamo", "brbs.trainer", "brbs.confidence")
 PROGRAM = f"""
 import sys
 from brbs.__main__ import main

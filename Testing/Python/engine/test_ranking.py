@@ -98,9 +98,6 @@ def test_file_tells_how_far_it_is(folder: Path, seen: list[str]) -> None:
 
 
 def test_bad_input_is_told(folder: Path, seen: list[str], capsys) -> None:
-    tiny_bundle(registration=None).save(folder / "alone")
-    assert run(["rank", "--model", folder / "alone", "--study", folder / "study"]) == 2
-    assert "has no registration network" in capsys.readouterr().err
     assert run(["rank", "--model", folder / "model", "--study", folder / "files"]) == 2
     (folder / "study/ranking.json").write_text(json.dumps({"format": 1, "scans": [{}]}), encoding="utf-8")
     with pytest.raises(InputError, match="rank again"):

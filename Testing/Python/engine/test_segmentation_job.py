@@ -70,7 +70,7 @@ def test_windows_become_smaller_before_the_device_is_given_up(job: SegmentationJ
 def test_processor_is_the_last_resort_of_a_gpu(job: SegmentationJob, monkeypatch) -> None:
     # "meta" stands in for a GPU that this computer lacks; its networks compute nothing before they are full.
     monkeypatch.setattr("brbs.segmentation_job.choose_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr("brbs.agreement.Propagation", lambda bundle, device: None)
+    monkeypatch.setattr("brbs.confidence.Propagation", lambda bundle, device: None)
     memory = FullMemory(monkeypatch, 3, RuntimeError("MPS backend out of memory"))
     sitk.WriteImage(on_grid(subject(5)[0]), str(job.input))
     segmented = []

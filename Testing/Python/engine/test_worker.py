@@ -17,7 +17,6 @@ from tiny_model import tiny_bundle
 from tiny_study import SCHEMA, on_grid, subject
 
 from brbs import segmentation_job
-from brbs.agreement import Agreement, uncertainty
 from brbs.model import ModelBundle
 from brbs.predictor import Predictor
 from brbs.segmentation_job import volumes
@@ -155,10 +154,10 @@ def test_cancel_between_the_windows_of_a_large_scan(
     assert seen == [2, 2] and not (tmp_path / "out.nii.gz").exists()
 
 
-def test_model_without_registration_has_no_confidence(client: WorkerClient, scan: Path, tmp_path: Path) -> None:
+def test_model_without_registration_has_a_confidence_too(client: WorkerClient, scan: Path, tmp_path: Path) -> None:
     tiny_bundle(registration=None).save(tmp_path / "S allein")
     found = answer(client, client.send(tmp_path / "S allein", scan, tmp_path / "out.nii.gz", "cpu"))
-    assert found["state"] == "finished" and found["confidence"] is None
+    assert found["state"] == "finished" and set(found["confidence"]) == {"Hülle", "Kern"}
 
 
 def test_worker_ends_when_idle_and_with_its_parent(tmp_path: Path) -> None:
@@ -167,35 +166,3 @@ def test_worker_ends_when_idle_and_with_its_parent(tmp_path: Path) -> None:
     child.wait()
     Worker(tmp_path / "orphan", 10.0, child.pid).run()
     assert os.getpid() != child.pid
-
-
-def test_agreement_of_equal_opinions_is_one() -> None:
-    bundle = tiny_bundle()
-    agreement, image = Agreement(bundle, CPU), on_grid(subject(0)[0])
-    segmentation = Predictor(bundle, CPU).segment(image)
-    agreement._propagation.vote = lambda volume, check: segmentation.found
-    assert agreement.findings(image, segmentation).confidence == {"Hülle": 1.0, "Kern": 1.0}
-    agreement._propagation.vote = lambda volume, check: np.roll(segmentation.found, 1, axis=0)
-    assert max(agreement.findings(image, segmentation).confidence.values()) < 1.0
-
-
-def test_agreement_compares_the_trained_field_of_view_of_a_larger_scan() -> None:
-    bundle = tiny_bundle()
-    agreement, image = Agreement(bundle, CPU), on_grid(np.tile(subject(0)[0], (2, 1, 2)))
-    segmentation = Predictor(bundle, CPU).segment(image)
-    assert segmentation.found.shape == (3, *bundle.grid.shape)
-    volumes = []
-    agreement._propagation.vote = lambda volume, check: volumes.append(volume) or np.zeros((3, *volume.shape))
-    assert agreement.findings(image, segmentation).uncertainty.GetSize() == image.GetSize()
-    lattice = bundle.grid.lattice(image, segmentation.placement)
-    z, y, x = lattice.position(bundle.grid)
-    depth, height, width = bundle.grid.shape
-    whole = lattice.sample_image(image, segmentation.placement)
-    np.testing.assert_allclose(whole[z : z + depth, y : y + height, x : x + width], volumes[0], atol=1e-6)
-
-
-def test_uncertainty_is_entropy_of_the_mean() -> None:
-    sure = np.zeros((2, 1, 1, 1), np.float32)
-    sure[0] = 1
-    assert uncertainty(sure, sure).item() == pytest.approx(0, abs=1e-4)
-    assert uncertainty(sure, sure[::-1]).item() == pytest.approx(1, abs=1e-4)

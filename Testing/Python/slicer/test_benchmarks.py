@@ -33,6 +33,19 @@ def test_step() -> None:
     assert told.count("times faster") == 2
 
 
+def test_confidence(tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "model")
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for seed in range(4):
+        image, labels = subject(seed)
+        sitk.WriteImage(on_grid(image), str(tmp_path / f"images/{seed}.nrrd"))
+        sitk.WriteImage(on_grid(labels), str(tmp_path / f"labels/{seed}.nrrd"))
+    scans = ["--images", tmp_path / "images", "--labels", tmp_path / "labels"]
+    told = run("confidence", "--models", tmp_path / "model", *scans, "--output", tmp_path)
+    assert "all: n = 8" in told and (tmp_path / "confidence.png").is_file()
+
+
 def test_losses(tmp_path: Path) -> None:
     told = run("losses", "--output", tmp_path, "--size", 16, 16, 16, "--steps", 2)
     assert told.count("apart") == 2 and (tmp_path / "losses.png").is_file()
