@@ -58,7 +58,7 @@ def pairs_of(folder: Path, pairs: list[tuple[Path, Path]]) -> np.ndarray:
         image = read_image(path)
         segmentation = predictor.segment(image)
         told = confidence.findings(image, segmentation).confidence
-        arrays = (sitk.GetArrayViewFromImage(labels) for labels in (segmentation.labels, read_label_map(reference)))
+        arrays = (sitk.GetArrayFromImage(labels) for labels in (segmentation.labels, read_label_map(reference)))
         true = dice(*arrays, bundle.schema.values)
         found.append([(told[label.name], true[label.value]) for label in bundle.schema.labels])
     return np.array(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from brbs.study import Atlas, Study
@@ -26,9 +27,16 @@ def write_votes(study: Study, images: Path, output: Path) -> None:
         scan = read_image(path)
         with tempfile.TemporaryDirectory() as folder:
             votes = [warped_labels(atlas, scan, Path(folder)) for atlas in study.atlases]
-        winner = sitk.LabelVoting(votes, 0)  # a tie is background
+        winner = sitk.GetImageFromArray(majority([sitk.GetArrayFromImage(vote) for vote in votes]))
         winner.CopyInformation(scan)
         write_label_map(winner, target, study.schema.meta)
+
+
+def majority(votes: list[np.ndarray]) -> np.ndarray:
+    """The value that most label maps have at each voxel; of equally frequent ones the lowest."""
+    values = np.unique(votes)
+    counts = np.stack([np.sum([vote == value for vote in votes], axis=0) for value in values])
+    return values[counts.argmax(0)]
 
 
 def warped_labels(atlas: Atlas, scan: sitk.Image, folder: Path) -> sitk.Image:
