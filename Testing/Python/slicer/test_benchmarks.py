@@ -76,6 +76,10 @@ def test_click(tmp_path: Path) -> None:
     assert "first" in run("click", "--model", tmp_path / "model", "--scans", tmp_path / "scans", "--count", 2)
 
 
+def test_fuzz_bundle() -> None:
+    assert " 0 kinds of fault" in told(sys.executable, BENCHMARKS / "fuzz_bundle.py", "--minutes", 0.01)
+
+
 @pytest.mark.slow
 def test_cold(tmp_path: Path) -> None:
     tiny_bundle().save(tmp_path / "model")
