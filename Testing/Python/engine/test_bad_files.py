@@ -43,7 +43,7 @@ def test_scan_to_segment(name: str, model: Path, home: Path, tmp_path: Path, cap
     refused(["segment", "--model", model, "--input", home / name, "--output", output], home / name, tmp_path, capsys)
 
 
-@pytest.mark.parametrize("name", [name for name in SCANS if image_suffix(name) and "folder" not in name][::3])
+@pytest.mark.parametrize("name", [name for name in SCANS if image_suffix(name) and "folder" not in name][::6])
 def test_scan_to_train_on(name: str, own_study: Path, tmp_path: Path, capsys) -> None:
     path = own_study / "unlabeled" / name
     SCANS[name](path)
