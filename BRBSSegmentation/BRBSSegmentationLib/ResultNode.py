@@ -13,7 +13,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
-from brbs.study import Label
+from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
 from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brbs.errors import InputError
+from brbs.label_schema import LabelSchema
 from brbs.model_description import read_description
 from brbs.scan_files import listed_scans
-from brbs.study import LabelSchema
 from BRBSTrainingLib.BackgroundJob import BackgroundJob
 
 from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult

@@ -7,7 +7,7 @@ from pathlib import Path
 import slicer
 
 from brbs.errors import InputError
-from brbs.study import LabelSchema
+from brbs.label_schema import LabelSchema
 from brbs.volumes import is_dicom_folder
 
 from .SegmentationTemplate import newSegmentation

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brbs.study import LabelSchema
+from brbs.label_schema import LabelSchema
 
 Colour = tuple[float, float, float]
 LEVELS = 256

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from brbs import inspector_files as files
 from brbs.errors import InputError
 from brbs.files import read_json
-from brbs.study import Label, LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import read_label_map, read_label_schema
 
 

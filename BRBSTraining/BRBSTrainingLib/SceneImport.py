@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brbs.study import LabelSchema
+from brbs.label_schema import LabelSchema
 
 from .SegmentationExport import exportSegmentation
 from .StudyFolder import StudyFolder

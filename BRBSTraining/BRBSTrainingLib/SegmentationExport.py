@@ -11,8 +11,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.label_schema import Label, LabelSchema
 from brbs.segments import smallest_type
-from brbs.study import Label, LabelSchema
 from brbs.volumes import write_label_map
 
 from .VolumeExport import checkVolume

@@ -5,7 +5,7 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
-from brbs.study import Label, LabelSchema
+from brbs.label_schema import Label, LabelSchema
 
 
 def newSegmentation(volumeNode, schema: LabelSchema):

@@ -8,8 +8,8 @@ import qt
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.label_schema import Label, LabelSchema
 from brbs.segments import default_label
-from brbs.study import Label, LabelSchema
 
 from .StudySession import StudySession
 from .TerminologyDialog import askTerminology, terminologyName

@@ -9,9 +9,10 @@ from itertools import chain, count
 from pathlib import Path
 
 from brbs.errors import InputError
+from brbs.label_schema import Label, LabelSchema
 from brbs.locking import lock_holder
 from brbs.settings import PRESETS, Settings
-from brbs.study import FILE_NAME, Atlas, Label, LabelSchema, Study
+from brbs.study import FILE_NAME, Atlas, Study
 from brbs.volumes import read_label_schema
 
 from .FileName import fileName

@@ -17,8 +17,9 @@ import SimpleITK as sitk
 from .alignment import Geometry
 from .errors import InputError
 from .files import replacing
+from .label_schema import Label, LabelSchema
 from .preparation import Progress
-from .study import Label, LabelSchema, Study, found_structures, refuse_swapped
+from .study import Study, found_structures, refuse_swapped
 from .volumes import check_pair, read_image, read_label_map
 
 FILE_NAME = "checks.jsonl"

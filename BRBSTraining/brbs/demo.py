@@ -13,6 +13,7 @@ from .device import choose_device, voxel_budget
 from .errors import InputError
 from .inspector import Inspection, inspect
 from .job import JobWriter
+from .label_schema import LabelSchema
 from .metrics import dice
 from .model import ModelBundle
 from .predictor import Predictor
@@ -21,7 +22,7 @@ from .propagation import Propagation
 from .report import evaluate_folders
 from .restoration import restore
 from .settings import BALANCED
-from .study import LabelSchema, Study
+from .study import Study
 from .synthetic import make_study
 from .trainer import Budget, Trainer
 from .volumes import bare_name, list_images, read_image, read_label_map, write_label_map

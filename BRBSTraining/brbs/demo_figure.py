@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .files import replacing
-from .study import LabelSchema
+from .label_schema import LabelSchema
 from .volumes import list_images, read_image, read_label_map
 
 SCANS_SHOWN = 3

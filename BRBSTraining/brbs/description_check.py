@@ -8,9 +8,9 @@ from typing import Any
 
 from .errors import InputError
 from .grid import WorkingGrid
+from .label_schema import LabelSchema
 from .model_description import MODEL_FILE
 from .settings import Settings
-from .study import LabelSchema
 from .volumes import LARGEST_LABEL
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 
 from .device import choose_device
@@ -66,7 +67,7 @@ class Inspection:
         if not 0 <= self.samples <= MOST_SAMPLES:
             raise InputError(f"--samples {self.samples}: must be 0 to {MOST_SAMPLES}")
         for file in filter(None, (self.style, self.space, self.space_labels)):
-            if file.resolve() in {(self.output / name).resolve() for name in FILES}:
+            if realpath(file) in {realpath(self.output / name) for name in FILES}:
                 raise InputError(f"{file}: would be overwritten; choose another --output")
 
 
@@ -134,11 +135,11 @@ def check_in_study(inspection: Inspection, folder: Path) -> None:
         InputError: one that is not in the study; the study cannot be read.
     """
     study = Study.load(folder)
-    atlases = {atlas.image.resolve() for atlas in study.atlases}
-    scans = atlases | {path.resolve() for path in [*study.unlabeled, *(pair.image for pair in study.validation)]}
+    atlases = {realpath(atlas.image) for atlas in study.atlases}
+    scans = atlases | {realpath(path) for path in [*study.unlabeled, *(pair.image for pair in study.validation)]}
     named = str(inspection.atlas) in [atlas.name for atlas in study.atlases]
-    strangers = [] if named or Path(inspection.atlas).resolve() in atlases else [inspection.atlas]
-    strangers += [scan for scan in (inspection.style, inspection.space) if scan.resolve() not in scans]
+    strangers = [] if named or realpath(inspection.atlas) in atlases else [inspection.atlas]
+    strangers += [scan for scan in (inspection.style, inspection.space) if realpath(scan) not in scans]
     if strangers:
         raise InputError(f"{strangers[0]}: is not in the study {folder}; add it there or choose one of its scans")
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .inspector_sample import Draw, Sample, centre
-from .study import LabelSchema
+from .label_schema import LabelSchema
 
 PLANES = (("axial", 0), ("coronal", 1), ("sagittal", 2))  # name, axis of a (D, H, W) array that the plane is normal to
 FOLDED_COLOUR = "#ff00ff"

@@ -21,7 +21,7 @@ from .errors import InputError
 from .files import replacing, write_json
 from .grid import WorkingGrid
 from .inspector_sample import Draw, Sample
-from .study import LabelSchema
+from .label_schema import LabelSchema
 from .volumes import write_image, write_label_map
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from torch import Tensor
 from .data import TrainingData
 from .device import memory_format
 from .generation import draw_path
+from .label_schema import LabelSchema
 from .losses import lncc
 from .metrics import dice
 from .model import ModelBundle
 from .steps import coarse_displacement, displacement, finer, generate_along
-from .study import LabelSchema
 from .warp import follow, identity_grid, jacobian_determinant, sample_at, warp
 
 NEVER = 2.0  # a share of the style change that none reaches

@@ -23,10 +23,10 @@ from .bundle_file import check_bundle
 from .errors import InputError
 from .files import replacing, write_json
 from .grid import WorkingGrid
+from .label_schema import LabelSchema
 from .model_description import FORMAT, MODEL_FILE, read_description
 from .networks import RegistrationNet, SegmentationNet
 from .settings import Settings
-from .study import LabelSchema
 
 
 @dataclass

@@ -9,8 +9,8 @@ import numpy as np
 
 from .errors import InputError
 from .files import replacing
+from .label_schema import LabelSchema
 from .model_description import read_description
-from .study import LabelSchema
 from .tensor_file import map_tensor
 
 PREVIEW_FILE = "preview.png"

@@ -18,7 +18,8 @@ from .files import replacing
 from .grid import WorkingGrid
 from .grid_choice import choose_grid
 from .image_header import check_geometry
-from .study import Atlas, LabelSchema, Study
+from .label_schema import LabelSchema
+from .study import Atlas, Study
 from .volumes import bare_name, check_pair, read_image, read_label_map
 
 log = logging.getLogger("brbs")

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .grid import WorkingGrid
+from .label_schema import LabelSchema
 from .model import ModelBundle
 from .networks import RegistrationNet, SegmentationNet
 from .settings import PAPER
-from .study import LabelSchema
 
 
 @dataclass(frozen=True)

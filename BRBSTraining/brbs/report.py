@@ -14,10 +14,11 @@ import numpy as np
 
 from .errors import InputError
 from .files import replacing, write_json
+from .label_schema import MOST_LABELS, Label, LabelSchema
 from .metrics import compare
 from .report_figure import Overlay, draw_report
 from .segments import LabelMeta
-from .study import MOST_LABELS, Label, LabelSchema, by_name, with_dataset_names
+from .study import by_name, with_dataset_names
 from .volumes import (
     check_pair,
     label_values,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patheffects import withStroke
 
-from .study import LabelSchema
+from .label_schema import LabelSchema
 
 WIDTH = 10.0  # inches
 CASE_HEIGHT = 3.4

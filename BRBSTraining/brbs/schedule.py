@@ -7,6 +7,11 @@ import math
 from .settings import Settings
 
 SEGMENTATION, REGISTRATION, TOGETHER = "segmentation", "registration", "together"
+PHASE_MESSAGES = {
+    SEGMENTATION: "segmentation on the atlases",
+    REGISTRATION: "registration",
+    TOGETHER: "both teach each other",
+}
 RAMP_STEPS = 50  # first steps of a network, over which its learning rate rises
 
 

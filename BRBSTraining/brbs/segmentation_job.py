@@ -17,10 +17,10 @@ import torch
 
 from .device import choose_device, memory_was_short
 from .errors import InputError
+from .label_schema import LabelSchema
 from .model import ModelBundle
 from .model_description import MODEL_FILE
 from .predictor import Predictor, Windows
-from .study import LabelSchema
 from .volumes import bare_name, read_image, write_image, write_label_map
 
 if TYPE_CHECKING:

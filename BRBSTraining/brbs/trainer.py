@@ -27,7 +27,7 @@ from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
 from .progress_bar import TrainingBar
 from .sample import draw_sample, write_sample
-from .schedule import phase
+from .schedule import PHASE_MESSAGES, phase
 from .settings import Settings
 from .step_guard import StepGuard, are_numbers
 from .trained_model import trained_model
@@ -394,10 +394,3 @@ class Trainer:
             device=str(self.device),
             date=time.strftime("%Y-%m-%d"),
         )
-
-
-PHASE_MESSAGES = {
-    "segmentation": "segmentation on the atlases",
-    "registration": "registration",
-    "together": "both teach each other",
-}

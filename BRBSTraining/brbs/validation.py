@@ -9,9 +9,9 @@ import torch
 
 from .augmentation import random_contrast
 from .data import TrainingData
+from .label_schema import LabelSchema
 from .metrics import dice
 from .preparation import Prepared
-from .study import LabelSchema
 
 HELD_BACK_SAMPLES = 4
 

@@ -56,10 +56,10 @@ def random_model(window: int, voxel: float):
     import torch
 
     from brbs.grid import WorkingGrid
+    from brbs.label_schema import LabelSchema
     from brbs.model import ModelBundle
     from brbs.networks import SegmentationNet, default_channels
     from brbs.settings import Settings
-    from brbs.study import LabelSchema
 
     torch.manual_seed(0)
     schema, channels = LabelSchema.from_values(range(1, STRUCTURES + 1)), default_channels((window,) * 3)

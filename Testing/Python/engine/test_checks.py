@@ -16,7 +16,8 @@ from tiny_study import SCHEMA, SETTINGS, on_grid, run, subject, write_study
 from brbs import checks
 from brbs.checks import FILE_NAME, CheckedItem, check_study, judge, read_checks, trainable
 from brbs.errors import InputError
-from brbs.study import Atlas, Label, LabelSchema, Study
+from brbs.label_schema import Label, LabelSchema
+from brbs.study import Atlas, Study
 from brbs.volumes import write_label_map
 
 

@@ -13,9 +13,9 @@ from tiny_model import tiny_bundle
 
 from brbs.errors import InputError
 from brbs.grid import WorkingGrid
+from brbs.label_schema import LabelSchema
 from brbs.model import ModelBundle
 from brbs.model_description import MODEL_FILE
-from brbs.study import LabelSchema
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 import SimpleITK as sitk
 
 from brbs.errors import InputError
+from brbs.label_schema import LabelSchema
 from brbs.preparation import Prepared, prepare
 from brbs.settings import Settings
-from brbs.study import Atlas, LabelSchema, Study
+from brbs.study import Atlas, Study
 
 CORNER = ((9, 4, 6), (15, 12, 13))  # of the bright box, x y z, half open
 VALUES = (7, 205)

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from brbs.errors import InputError
+from brbs.label_schema import LabelSchema
 from brbs.report import evaluate_folders, format_summary
 from brbs.report_figure import draw_report
-from brbs.study import LabelSchema
 from brbs.volumes import write_image, write_label_map
 
 META = [(3, "Hülle", (0.9, 0.4, 0.3), ""), (70, "Kern $x_1$", (0.3, 0.7, 0.9), "")]

@@ -13,8 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 from brbs.errors import InputError
+from brbs.label_schema import Label, LabelSchema
 from brbs.settings import Settings
-from brbs.study import Atlas, Label, LabelSchema, Study
+from brbs.study import Atlas, Study
 from brbs.volumes import write_image, write_label_map
 
 SETTINGS = Settings()

@@ -9,9 +9,9 @@ import SimpleITK as sitk
 
 from brbs.__main__ import main
 from brbs.grid import WorkingGrid
+from brbs.label_schema import Label, LabelSchema
 from brbs.preparation import Prepared
 from brbs.settings import Settings
-from brbs.study import Label, LabelSchema
 from brbs.volumes import write_label_map
 
 SIZE = (16, 20, 16)  # x, y, z

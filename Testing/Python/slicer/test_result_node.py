@@ -11,7 +11,7 @@ import slicer
 import vtk
 from scene_nodes import addGridTransform, addLinearTransform, addVolume, obliqueMatrix
 
-from brbs.study import Label, LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import write_label_map
 from BRBSSegmentationLib.Measurements import measurementTable
 from BRBSSegmentationLib.ResultNode import confidenceOf, noteFindings, showResult, volumesOf

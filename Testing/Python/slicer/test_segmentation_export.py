@@ -8,7 +8,7 @@ import vtk
 from scene_nodes import SHAPE, addGridTransform, addLinearTransform, addVolume, sceneState
 
 from brbs.errors import InputError
-from brbs.study import Label, LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import check_pair, read_image, read_label_map, read_label_schema
 from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
 from BRBSTrainingLib.VolumeExport import exportVolume

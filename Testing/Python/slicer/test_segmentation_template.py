@@ -6,7 +6,7 @@ import SimpleITK as sitk
 import slicer
 from scene_nodes import SHAPE, addLinearTransform, addVolume
 
-from brbs.study import Label, LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import read_label_map
 from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
 from BRBSTrainingLib.SegmentationTemplate import newSegmentation

@@ -1,0 +1,226 @@
+"""The study in the training panel: what users add and change, what they then see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import slicer
+import tiny_study
+from panel_steps import READY, create, drop, fill, statuses, texts
+from panel_user import click, wait
+from training_nodes import addSubject
+
+
+def test_folder_of_pairs_is_dropped(widget, ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.atlasTable, files)
+    wait(lambda: ui.atlasTable.rowCount == 2)
+    assert ui.scanTable.rowCount == 3
+    wait(lambda: statuses(ui.atlasTable) == [READY] * 2 and statuses(ui.scanTable) == [READY] * 3)
+    assert [row[2] for row in texts(ui.atlasTable)] == ["2 / 2", "2 / 2"]
+    assert [row[1:3] for row in texts(ui.structuresTable)] == [["Hülle", "3"], ["Kern", "70"]]
+    assert texts(ui.scanTable)[0][2:] == ["16 × 20 × 16", "1 × 1.5 × 2"]
+    assert "3 scans" in ui.scanSummaryLabel.text
+    assert all(path.is_file() for path in files.rglob("*.nii.gz"))
+
+
+def test_single_files_are_dropped(ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.atlasTable, files / "images/atlas 1.nii.gz", files / "labels/atlas 1.seg.nrrd")
+    wait(lambda: statuses(ui.atlasTable) == [READY])
+    drop(ui.atlasTable, files / "labels/atlas 0.seg.nrrd")
+    wait(lambda: "no pair" in ui.noticeLabel.text)
+    assert ui.atlasTable.rowCount == 1
+
+
+def test_files_are_chosen(ui, files: Path, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    chosen = [str(files / "images/atlas 0.nii.gz"), str(files / "labels/atlas 0.seg.nrrd")]
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: chosen)
+    click(ui.addAtlasFilesButton)
+    assert ui.atlasTable.rowCount == 1
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: [])  # cancelled
+    click(ui.addAtlasFilesButton)
+    assert ui.atlasTable.rowCount == 1
+
+
+def test_atlas_from_the_scene(ui, tmp_path: Path) -> None:
+    volumeNode, segmentationNode = addSubject(0)
+    create(ui, tmp_path / "Studie")
+    assert not ui.addAtlasButton.enabled
+    ui.atlasVolumeSelector.setCurrentNode(volumeNode)
+    ui.atlasSegmentationSelector.setCurrentNode(segmentationNode)
+    click(ui.addAtlasButton)
+    wait(lambda: statuses(ui.atlasTable) == [READY])
+    assert [row[1] for row in texts(ui.structuresTable)] == ["Hülle", "Kern"]
+    slicer.mrmlScene.RemoveNode(volumeNode)
+    slicer.mrmlScene.RemoveNode(segmentationNode)
+    ui.askEngineButton.click()
+    assert statuses(ui.atlasTable) == [READY]
+
+
+def test_all_volumes_of_the_scene_are_added_one_after_the_other(ui, tmp_path: Path) -> None:
+    for seed in range(4):
+        addSubject(seed)
+    create(ui, tmp_path / "Studie")
+    click(ui.addAllScansButton)
+    wait(lambda: ui.scanTable.rowCount == 4)
+    wait(lambda: set(statuses(ui.scanTable)) == {READY})
+    click(ui.addAllScansButton)
+    assert "no volume that is not in the study" in ui.noticeLabel.text
+
+
+@pytest.mark.parametrize("spoil, status, remedy", [
+    (lambda atlas: atlas.labels.unlink(), "file gone", "put it back"),
+    (lambda atlas: atlas.image.write_bytes(b"x"), "unusable", "copy"),
+])  # fmt: skip
+def test_broken_atlas_is_marked_and_told(widget, ui, files: Path, tmp_path: Path, spoil, status, remedy) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    spoil(widget.panel.session.study.study.atlases[0])
+    widget.panel.session.changeStudy(lambda study: None)
+    wait(lambda: statuses(ui.atlasTable) == [status, READY])
+    assert remedy in ui.atlasTable.item(0, 0).toolTip()
+    wait(lambda: not ui.startButton.enabled)
+    assert remedy in ui.startButton.toolTip
+    ui.atlasTable.selectRow(0)
+    click(ui.removeAtlasButton)
+    wait(lambda: ui.startButton.enabled)
+
+
+def test_other_geometry_is_marked(widget, ui, files: Path, tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    labels = tiny_study.on_grid(tiny_study.subject(0)[1], spacing=(1.0, 1.5, 2.5))
+    (files / "labels/atlas 0.seg.nrrd").unlink()
+    sitk.WriteImage(labels, str(files / "labels/atlas 0.nii.gz"))
+    create(ui, tmp_path / "Studie")
+    drop(ui.atlasTable, files)
+    wait(lambda: "geometry differs" in statuses(ui.atlasTable))
+    assert "resample" in ui.atlasTable.item(statuses(ui.atlasTable).index("geometry differs"), 0).toolTip()
+
+
+def test_scan_unlike_the_atlases_is_flagged(widget, ui, files: Path, tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    large = tiny_study.on_grid(tiny_study.subject(300)[0], spacing=(4.0, 6.0, 8.0))
+    sitk.WriteImage(large, str(files / "unlabeled/large.nii.gz"))
+    create(ui, tmp_path / "Studie")
+    drop(ui.atlasTable, files)
+    wait(lambda: statuses(ui.scanTable).count("differs") == 1)
+    assert "1 flagged" in ui.scanSummaryLabel.text
+
+
+def test_structures_are_edited(widget, ui, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    click(ui.addStructureButton)
+    click(ui.addStructureButton)
+    ui.structuresTable.item(0, 1).setText("Leber")
+    ui.structuresTable.item(1, 2).setText("17")
+    assert [label.name for label in widget.panel.session.study.study.schema.labels][0] == "Leber"
+    assert [label.value for label in widget.panel.session.study.study.schema.labels] == [1, 17]
+    ui.structuresTable.item(1, 1).setText("LEBER")
+    assert "name of its own" in ui.noticeLabel.text
+    assert len({row[1] for row in texts(ui.structuresTable)}) == 2
+    ui.structuresTable.item(1, 2).setText("x")
+    assert "no whole number" in ui.noticeLabel.text
+    ui.structuresTable.selectRow(0)
+    click(ui.removeStructureButton)
+    assert ui.structuresTable.rowCount == 1
+
+
+def test_structure_held_by_an_atlas_stays(widget, ui, files: Path, tmp_path: Path) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    ui.structuresTable.selectRow(0)
+    assert not ui.removeStructureButton.enabled
+
+
+def test_missing_structure_is_flagged_but_trainable(widget, ui, files: Path, tmp_path: Path) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    click(ui.addStructureButton)
+    wait(lambda: statuses(ui.atlasTable) == ["structure missing"] * 2)
+    assert ui.startButton.enabled
+
+
+def test_annotation_becomes_an_atlas_on_return(widget, ui, tmp_path: Path) -> None:
+    volumeNode, finished = addSubject(0)
+    create(ui, tmp_path / "Studie")
+    ui.atlasVolumeSelector.setCurrentNode(volumeNode)
+    ui.atlasSegmentationSelector.setCurrentNode(finished)
+    click(ui.addAtlasButton)
+    scanNode = addSubject(1)[0]
+    ui.scanVolumeSelector.setCurrentNode(scanNode)
+    click(ui.addScanButton)
+    wait(lambda: statuses(ui.scanTable) == [READY])
+    ui.scanTable.selectRow(0)
+    click(ui.annotateButton)
+    assert slicer.app.recorded.modules == ["SegmentEditor"]
+    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    drawn = editor.GetSegmentationNode()
+    names = [drawn.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
+    assert names == ["Hülle", "Kern"]
+    widget.enter()
+    assert "still empty" in ui.noticeLabel.text
+    mask = (tiny_study.subject(1)[1] == 3).astype("uint8")
+    segment = drawn.GetSegmentation().GetNthSegmentID(0)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, drawn, segment, editor.GetSourceVolumeNode())
+    widget.enter()
+    wait(lambda: statuses(ui.atlasTable) == [READY, "structure missing"])
+    assert ui.scanTable.rowCount == 0
+
+
+def test_scene_close_keeps_the_study(widget, ui, files: Path, tmp_path: Path) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    slicer.mrmlScene.Clear(0)
+    wait(lambda: ui.startButton.enabled)
+    assert ui.atlasTable.rowCount == 2
+    assert widget.logic.getParameterNode().studyFolder == str(tmp_path / "Studie")
+
+
+def test_folders_and_files_are_chosen_in_dialogues(ui, files: Path, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: str(files))
+    click(ui.addAtlasFolderButton)
+    assert (ui.atlasTable.rowCount, ui.scanTable.rowCount) == (2, 3)
+    wait(lambda: statuses(ui.scanTable) == [READY] * 3)
+    ui.scanTable.selectAll()
+    click(ui.removeScanButton)
+    assert ui.scanTable.rowCount == 0
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileNames", lambda *a: [str(files / "unlabeled/scan 100.nii.gz")])
+    click(ui.addScanFilesButton)
+    assert ui.scanTable.rowCount == 1
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: str(files / "unlabeled"))
+    click(ui.addScanFolderButton)
+    assert ui.scanTable.rowCount == 3
+    assert "1 were in the study already" in ui.noticeLabel.text
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: "")  # cancelled
+    click(ui.addScanFolderButton)
+    assert ui.scanTable.rowCount == 3
+
+
+def test_scans_are_dropped(ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.scanTable, files / "unlabeled", files / "images/atlas 0.nii.gz")
+    wait(lambda: ui.scanTable.rowCount == 4)
+
+
+def test_colour_and_terminology_are_chosen_by_double_click(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    create(ui, tmp_path / "Studie")
+    click(ui.addStructureButton)
+    asked = []
+    monkeypatch.setattr(qt.QColorDialog, "getColor", lambda *a: qt.QColor.fromRgbF(1.0, 0.0, 0.0))
+    term = "Category~SCT^1^Anatomy~SCT^2^Liver~^^~Region~^^~^^"
+    monkeypatch.setattr(
+        "BRBSTrainingLib.StructuresSection.askTerminology", lambda text, parent: asked.append(text) or term
+    )
+    for column in (0, 3):
+        ui.structuresTable.cellDoubleClicked.emit(0, column)
+    (label,) = widget.panel.session.study.study.schema.labels
+    assert (label.colour, label.terminology, asked) == ((1.0, 0.0, 0.0), term, [""])
+    assert ui.structuresTable.item(0, 3).text() == "Liver"
