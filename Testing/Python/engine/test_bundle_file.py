@@ -83,7 +83,7 @@ def test_imported_model_can_be_given_on(file: Path, tmp_path: Path) -> None:
 
 def test_training_and_foreign_files_stay_at_home(model: Path, tmp_path: Path) -> None:
     (model / "training").mkdir()
-    (model / "training/log.txt").write_text("Anna Müller")
+    (model / "training/log.txt").write_text("Anna Müller", encoding="utf-8")
     (model / "notes.txt").write_text("Berta")
     (model / "old-00000000.safetensors").write_bytes(b"of the training before")
     export_bundle(model, tmp_path / "out.zip")

@@ -22,8 +22,9 @@ def run(name: str, *arguments) -> str:
 
 def told(*command) -> str:
     """What a command prints, when it succeeds."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    words = list(map(str, command))
+    done = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
