@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .errors import InputError
+from .errors import InputError, MemoryTooSmall
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
 from .training_memory import SPARING, USABLE_SHARE
 
@@ -115,7 +115,7 @@ def telling_memory(device: torch.device, output: Path) -> Iterator[None]:
         output: folder of the model.
 
     Raises:
-        InputError: it was too small.
+        MemoryTooSmall: as it says.
     """
     try:
         yield
@@ -123,7 +123,7 @@ def telling_memory(device: torch.device, output: Path) -> Iterator[None]:
         if not memory_was_short(error):
             raise
         elsewhere = "" if device.type == "cpu" else "take --device cpu, "
-        raise InputError(
+        raise MemoryTooSmall(
             f"{output}: the memory of {device} is too small for this training; close other programs and start it "
             f"again (--resume goes on from the last checkpoint), {elsewhere}or train anew with a larger --spacing"
         ) from error

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the message alone and exits with code 2; nothing has been written or lost.
     """
+
+
+class MemoryTooSmall(InputError):
+    """A device's memory is too small for what is to be computed."""

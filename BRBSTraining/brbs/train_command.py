@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
+from .errors import InputError, MemoryTooSmall
 from .files import read_json
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .locking import study_lock
@@ -108,7 +108,7 @@ def _train_anew(arguments: argparse.Namespace, folder: Path, group: Group) -> in
         before.keep()
         remove_model(folder.parent)
         job.describe(run=_launch())
-        return _run(_trainer(prepared, settings, budget, device, folder, job, group))
+        return _run_where_it_fits(arguments, prepared, settings, budget, device, folder, job, group)
 
 
 def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
@@ -120,11 +120,7 @@ def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
     counts = {"atlases": len(prepared.atlas_names), "unlabeled": len(prepared.unlabeled_names)}
     told = {"settings": settings.to_json(), "run": _launch()}
     with JobWriter(folder, **description, **told, **counts) as job, group.connected(device):
-        trainer = _trainer(prepared, settings, budget, device, folder, job, group, resume=True)
-        log.info("going on at step %d, %.1f minutes", trainer.step, trainer.seconds / 60)
-        if trainer.progress >= 1:
-            log.warning("the budget was used up before; give more --minutes or --steps to train on")
-        return _run(trainer)
+        return _run_where_it_fits(arguments, prepared, settings, budget, device, folder, job, group, resume=True)
 
 
 def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter) -> tuple[Settings, Prepared]:
@@ -176,8 +172,46 @@ def _trainer(
     return trainer
 
 
-def _run(trainer: Trainer) -> int:
+def _run_where_it_fits(
+    arguments: argparse.Namespace,
+    prepared: Prepared,
+    settings: Settings,
+    budget: dict[str, Any],
+    device,
+    folder: Path,
+    job: JobWriter,
+    group: Group,
+    resume: bool = False,
+) -> int:
+    """Trains; where the user has left the device to us and its memory is too small, goes on with the processor.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        MemoryTooSmall: the user has chosen the device, or it is the processor's.
+    """
+    parts = prepared, settings, budget, device, folder, job, group
+    try:
+        return _run(_trainer(*parts, resume), resume)
+    except MemoryTooSmall as error:
+        if arguments.device != "auto" or device.type == "cpu" or group.world > 1:
+            raise
+        log.warning("%s", error)
+    # Not above: the exception holds on to what was computed.
+    log.warning("the memory of %s is too small: the training goes on with the processor, much slower", device)
+    processor = type(device)("cpu")
+    job.describe(device=str(processor))
+    parts, resume = (*parts[:3], processor, *parts[4:]), resume or (folder / CHECKPOINT_FILE).is_file()
+    return _run(_trainer(*parts, resume), resume)
+
+
+def _run(trainer: Trainer, resumed: bool) -> int:
     """Trains and tells what came out; returns the exit code."""
+    if resumed:
+        log.info("going on at step %d, %.1f minutes", trainer.step, trainer.seconds / 60)
+        if trainer.progress >= 1:
+            log.warning("the budget was used up before; give more --minutes or --steps to train on")
     log.info("training on %s, U-Net widths %s", trainer.device, " ".join(map(str, trainer.channels)))
     finished = trainer.run()
     dice = ", ".join(f"{name} {value:.3f}" for name, value in trainer.metrics.items())

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from test_trainer import train, weights
-from tiny_study import SETTINGS, prepared_study
+from tiny_study import SETTINGS, prepared_study, run, train_arguments
 
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.learner import Learner
+from brbs.model import ModelBundle
 from brbs.trainer import Budget, Trainer
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -74,3 +75,27 @@ def test_other_errors_are_left_as_they_are(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Learner, "step", step)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         train(tmp_path, Budget(steps=1))
+
+
+def test_a_device_that_nobody_chose_gives_way_to_the_processor(study, tmp_path: Path, monkeypatch, caplog) -> None:
+    """A device on which the study finds no room stands in for a full GPU."""
+    full, place = torch.device("meta"), trainer_module.TrainingData
+
+    def placed(*arguments):
+        if arguments[-1] == full:
+            raise torch.cuda.OutOfMemoryError(FULL)
+        return place(*arguments)
+
+    monkeypatch.setattr("brbs.processes.choose_device", lambda name: full)
+    monkeypatch.setattr("brbs.device.voxel_budget", lambda *_: 10**6)
+    monkeypatch.setattr(trainer_module, "TrainingData", placed)
+    arguments = train_arguments(study, tmp_path / "model", steps=2)
+    chosen = arguments.index("--device") + 1
+    assert run(arguments) == 2, "who has chosen a device is asked what to do"
+    arguments[chosen] = "auto"
+    with caplog.at_level(logging.WARNING, "brbs"):
+        assert run(arguments) == 0
+    assert "the training goes on with the processor" in caplog.text
+    job = JobReader(tmp_path / "model/training")
+    assert job.state == "finished" and job.description["device"] == "cpu"
+    assert ModelBundle.load(tmp_path / "model").provenance["step"] == 2
