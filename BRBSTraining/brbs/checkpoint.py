@@ -20,8 +20,9 @@ def write_state(state: dict[str, Any], path: Path) -> None:
     """
     buffer = io.BytesIO()  # torch hides the reason when a file cannot be written
     torch.save(state, buffer)
-    with replacing(path) as aside:
-        aside.write_bytes(buffer.getbuffer())
+    # No view outlives an error (Path.write_bytes keeps one): left to the garbage collector, it crashes Python 3.12.1.
+    with replacing(path) as aside, aside.open("wb") as stream, buffer.getbuffer() as content:
+        stream.write(content)
 
 
 def read_state(path: Path) -> dict[str, Any]:
