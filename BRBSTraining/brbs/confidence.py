@@ -14,6 +14,7 @@ from .predictor import Segmentation
 from .propagation import Propagation
 from .restoration import restored
 
+SHARPENING = 1.5  # exponent of probabilities: networks that learn from averages and mixtures give too soft ones
 ENOUGH_AGREEMENT = 0.5  # of the two networks, from which on it says no more; far below that of scans like the atlases
 
 
@@ -33,11 +34,12 @@ class Findings:
 class Confidence:
     """Tells how much a segmentation deserves trust, without a reference.
 
-    The confidence of a structure is the Dice to be expected if the segmentation network's probabilities are right
-    (:func:`expected_dice`). Of a scan unlike all that it has learned from, that network may be sure and wrong; so where
-    the atlases warped onto the scan agree with the segmentation less than :data:`ENOUGH_AGREEMENT`, all confidences
-    fall in proportion. Everything is computed on the working grid; of a scan that is larger, what lies outside of the
-    trained field of view does not count. It is no proof: both networks learned from the same atlases.
+    The confidence of a structure is the Dice to be expected if the segmentation network's probabilities, sharpened
+    by :data:`SHARPENING`, are right (:func:`expected_dice`). Of a scan unlike all that it has learned from, that
+    network may be sure and wrong; so where the atlases warped onto the scan agree with the segmentation less than
+    :data:`ENOUGH_AGREEMENT`, all confidences fall in proportion. Everything is computed on the working grid; of a scan
+    that is larger, what lies outside of the trained field of view does not count. It is no proof: both networks learned
+    from the same atlases.
 
     Args:
         bundle: the model. Without atlases, or before its registration network has learned, probabilities alone count.
@@ -68,9 +70,15 @@ class Confidence:
             propagated = self._propagation.vote(segmentation.volume, check)
             trust = min(1.0, agreement(found.argmax(0), propagated.argmax(0)) / ENOUGH_AGREEMENT)
             opinions = (found + propagated) / 2
-        expected = expected_dice(found)
+        expected = expected_dice(sharpened(found))
         unsure = restored(self._grid, uncertainty(opinions), image, segmentation.placement)
         return Findings({name: trust * expected[index] for index, name in enumerate(self._names)}, unsure)
+
+
+def sharpened(probabilities: np.ndarray) -> np.ndarray:
+    """Class distributions (K, D, H, W) whose odds are raised to the power :data:`SHARPENING`; the same shape."""
+    raised = probabilities**SHARPENING
+    return raised / raised.sum(0)
 
 
 def expected_dice(probabilities: np.ndarray) -> list[float]:

@@ -8,7 +8,7 @@ import torch
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 
-from brbs.confidence import Confidence, agreement, expected_dice, uncertainty
+from brbs.confidence import SHARPENING, Confidence, agreement, expected_dice, sharpened, uncertainty
 from brbs.metrics import dice
 from brbs.predictor import Predictor, Segmentation
 
@@ -41,6 +41,14 @@ def test_expected_dice_is_what_comes_out_when_the_probabilities_are_right() -> N
     assert expected_dice(found) == pytest.approx([true[1], true[2]], abs=0.02)
 
 
+def test_sharpening_raises_the_odds_and_keeps_the_classes() -> None:
+    soft = np.array([0.1, 0.6, 0.3], np.float32).reshape(3, 1, 1, 1)
+    sharp = sharpened(soft)
+    assert sharp.sum() == pytest.approx(1)
+    assert (sharp[1] / sharp[2]).item() == pytest.approx(2**SHARPENING)
+    assert sharpened(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)).max() == 1
+
+
 def test_agreement_is_dice_over_all_structures() -> None:
     first, second = np.array([[[0, 1, 1, 2]]]), np.array([[[1, 1, 2, 2]]])
     assert agreement(first, second) == pytest.approx(2 * 2 / (3 + 4))
@@ -57,7 +65,7 @@ def seen() -> tuple[Confidence, Segmentation, object]:
 
 def test_atlases_count_only_where_they_contradict(seen) -> None:
     confidence, segmentation, image = seen
-    promised = dict(zip(("Hülle", "Kern"), expected_dice(segmentation.found)))
+    promised = dict(zip(("Hülle", "Kern"), expected_dice(sharpened(segmentation.found))))
     classes = segmentation.found.argmax(0)
     for share, factor in ((1.0, 1.0), (0.75, 1.0), (0.25, 0.5), (0.0, 0.0)):
         kept = np.zeros(classes.size, bool)
@@ -77,7 +85,7 @@ def test_without_registration_probabilities_count_alone(changes: dict) -> None:
     bundle, image = tiny_bundle(**changes), on_grid(subject(0)[0])
     segmentation = Predictor(bundle, CPU).segment(image)
     findings = Confidence(bundle, CPU).findings(image, segmentation)
-    assert list(findings.confidence.values()) == pytest.approx(expected_dice(segmentation.found))
+    assert list(findings.confidence.values()) == pytest.approx(expected_dice(sharpened(segmentation.found)))
     assert findings.uncertainty.GetSize() == image.GetSize()
 
 
