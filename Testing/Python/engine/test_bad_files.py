@@ -43,7 +43,13 @@ def test_scan_to_segment(name: str, model: Path, home: Path, tmp_path: Path, cap
     refused(["segment", "--model", model, "--input", home / name, "--output", output], home / name, tmp_path, capsys)
 
 
-@pytest.mark.parametrize("name", [name for name in SCANS if image_suffix(name) and "folder" not in name][::6])
+FILES = [name for name in SCANS if image_suffix(name) and "folder" not in name]
+SOME = FILES[::6]  # always; the others, which segmenting has read the same way, when there is time
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in FILES]
+)
 def test_scan_to_train_on(name: str, own_study: Path, tmp_path: Path, capsys) -> None:
     path = own_study / "unlabeled" / name
     SCANS[name](path)
