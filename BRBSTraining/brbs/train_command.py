@@ -6,8 +6,10 @@ import argparse
 import logging
 import math
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +110,8 @@ def _train_anew(arguments: argparse.Namespace, folder: Path, group: Group) -> in
         before.keep()
         remove_model(folder.parent)
         job.describe(run=_launch())
-        return _run_where_it_fits(arguments, prepared, settings, budget, device, folder, job, group)
+        make = partial(_trainer, prepared, settings, budget, folder, job, group)
+        return _run_where_it_fits(make, device, _may_move(arguments, device, group), job)
 
 
 def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
@@ -120,7 +123,8 @@ def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
     counts = {"atlases": len(prepared.atlas_names), "unlabeled": len(prepared.unlabeled_names)}
     told = {"settings": settings.to_json(), "run": _launch()}
     with JobWriter(folder, **description, **told, **counts) as job, group.connected(device):
-        return _run_where_it_fits(arguments, prepared, settings, budget, device, folder, job, group, resume=True)
+        make = partial(_trainer, prepared, settings, budget, folder, job, group)
+        return _run_where_it_fits(make, device, _may_move(arguments, device, group), job, resume=True)
 
 
 def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter) -> tuple[Settings, Prepared]:
@@ -156,10 +160,10 @@ def _trainer(
     prepared: Prepared,
     settings: Settings,
     budget: dict[str, Any],
-    device,
     folder: Path,
     job: JobWriter,
     group: Group,
+    device,
     resume: bool = False,
 ) -> Trainer:
     """The trainer, of which the other processes are told as well."""
@@ -172,38 +176,34 @@ def _trainer(
     return trainer
 
 
+def _may_move(arguments: argparse.Namespace, device, group: Group) -> bool:
+    """Whether the training may go on with the processor: nobody has chosen the device, and nobody trains along."""
+    return arguments.device == "auto" and device.type != "cpu" and group.world == 1
+
+
 def _run_where_it_fits(
-    arguments: argparse.Namespace,
-    prepared: Prepared,
-    settings: Settings,
-    budget: dict[str, Any],
-    device,
-    folder: Path,
-    job: JobWriter,
-    group: Group,
-    resume: bool = False,
+    make: Callable[..., Trainer], device, may_move: bool, job: JobWriter, resume: bool = False
 ) -> int:
-    """Trains; where the user has left the device to us and its memory is too small, goes on with the processor.
+    """Trains; where the device's memory is too small and the training may move, goes on with the processor.
+
+    Args:
+        make: makes the trainer for a device; with ``resume``, from the last checkpoint.
 
     Returns:
         The exit code.
-
-    Raises:
-        MemoryTooSmall: the user has chosen the device, or it is the processor's.
     """
-    parts = prepared, settings, budget, device, folder, job, group
     try:
-        return _run(_trainer(*parts, resume), resume)
+        return _run(make(device, resume), resume)
     except MemoryTooSmall as error:
-        if arguments.device != "auto" or device.type == "cpu" or group.world > 1:
+        if not may_move:
             raise
         log.warning("%s", error)
     # Not above: the exception holds on to what was computed.
     log.warning("the memory of %s is too small: the training goes on with the processor, much slower", device)
     processor = type(device)("cpu")
     job.describe(device=str(processor))
-    parts, resume = (*parts[:3], processor, *parts[4:]), resume or (folder / CHECKPOINT_FILE).is_file()
-    return _run(_trainer(*parts, resume), resume)
+    resume = (job.folder / CHECKPOINT_FILE).is_file()
+    return _run(make(processor, resume), resume)
 
 
 def _run(trainer: Trainer, resumed: bool) -> int:
