@@ -4,40 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import slicer
 from panel_user import click, wait
-from standin.scripted_module import openModule
-from tiny_model import tiny_bundle
-from tiny_study import write_study
 from training_nodes import addSubject
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model that was trained in a study."""
-    import BRBSTraining
-
-    study = BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Nieren")
-    files = write_study(tmp_path / "files")
-    study.addAtlas(files / "images/atlas 0.nii.gz", files / "labels/atlas 0.seg.nrrd")
-    provenance = {"atlases": ["a", "b"], "dice": {"mean": 0.8765}, "validation": "bent atlases", "date": "2026-01-31"}
-    tiny_bundle(provenance=provenance).save(study.folder / "models/001")
-    return study.folder / "models/001"
-
-
-@pytest.fixture
-def widget(application, model):
-    import BRBSSegmentation
-
-    made = openModule(BRBSSegmentation.BRBSSegmentationWidget)
-    yield made
-    made.cleanup()
-
-
-@pytest.fixture
-def ui(widget):
-    return widget.ui
 
 
 def segment(widget, seed: int = 0):

@@ -11,28 +11,12 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from scene_nodes import addLinearTransform
-from tiny_model import tiny_bundle
 from tiny_study import SCHEMA, on_grid, subject
 from training_nodes import addSubject, loadSubject
 
 from brbs.errors import InputError
 from brbs.job import JobReader
 from brbs.volumes import read_label_schema
-
-
-@pytest.fixture
-def logic(application):
-    import BRBSSegmentation
-
-    made = BRBSSegmentation.BRBSSegmentationLogic()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    tiny_bundle().save(tmp_path / "Modell für alle")
-    return tmp_path / "Modell für alle"
 
 
 @pytest.fixture

@@ -5,41 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import SimpleITK as sitk
 import slicer
 from panel_user import click, wait
 from standin.scripted_module import openModule
 from tiny_model import tiny_bundle
-from tiny_study import on_grid, subject, write_study
+from tiny_study import on_grid, subject
 from training_nodes import addSubject
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model that was trained in a study with two unlabeled scans."""
-    import BRBSTraining
-
-    study = BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Nieren")
-    files = write_study(tmp_path / "files", unlabeled=2)
-    study.addAtlas(files / "images/atlas 0.nii.gz", files / "labels/atlas 0.seg.nrrd")
-    study.addUnlabeled(sorted((files / "unlabeled").iterdir()))
-    tiny_bundle().save(study.folder / "models/001")
-    return study.folder / "models/001"
-
-
-@pytest.fixture
-def widget(application, model):
-    import BRBSSegmentation
-
-    made = openModule(BRBSSegmentation.BRBSSegmentationWidget)
-    yield made
-    made.cleanup()
-
-
-@pytest.fixture
-def ui(widget):
-    return widget.ui
 
 
 def rows(table) -> list[list[str]]:

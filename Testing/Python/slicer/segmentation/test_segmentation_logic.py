@@ -9,25 +9,9 @@ import numpy as np
 import pytest
 import slicer
 from scene_nodes import addLinearTransform
-from tiny_model import tiny_bundle
 from training_nodes import addSubject, loadSubject
 
 from brbs.errors import InputError
-
-
-@pytest.fixture
-def logic(application):
-    import BRBSSegmentation
-
-    made = BRBSSegmentation.BRBSSegmentationLogic()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    tiny_bundle().save(tmp_path / "Modell für alle")
-    return tmp_path / "Modell für alle"
 
 
 def names(node) -> list[str]:
