@@ -48,8 +48,10 @@ def _phases(report_device: Mapping[str, Any], settings: Settings) -> list[tuple[
     registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
     segmentation = measured["together"] - measured["registration"]
     segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)
+    coarse = settings.coarse_share * settings.segmentation_share
     return [
-        (settings.segmentation_share, measured["warm-up"]),
+        (coarse, measured["coarse"]),
+        (settings.segmentation_share - coarse, measured["warm-up"]),
         (settings.registration_share, registration),
         (
             1 - settings.segmentation_share - settings.registration_share,

@@ -12,12 +12,13 @@ from .data import TrainingData, Triple
 from .device import autocast, memory_format, reduced_precision
 from .networks import RegistrationNet, SegmentationNet
 from .processes import ALONE, Group
-from .schedule import REGISTRATION, SEGMENTATION, learning_rate, phase
+from .schedule import COARSE, REGISTRATION, SEGMENTATION, learning_rate, phase
 from .settings import Settings
 from .steps import Losses, Network, atlas_step, registration_step, segmentation_step
 
 # Between the random streams of processes that learn together; wide of the seeds that validation and samples take.
 SEED_STRIDE = 1000
+COARSE_SCALE = 2  # of the volumes that S begins with
 REFRESH_SHARE = 0.1  # of the training after which a scan's pseudo labels are renewed when it is drawn
 
 
@@ -73,8 +74,9 @@ class Learner:
         """
         current = phase(progress, self.settings)
         losses: Losses = {}
-        if current == SEGMENTATION:
-            losses |= self._learn("segmentation", progress, self._atlas_losses)
+        if current in (COARSE, SEGMENTATION):
+            scale = COARSE_SCALE if current == COARSE else 1
+            losses |= self._learn("segmentation", progress, lambda: self._atlas_losses(scale))
         else:
             triple = self.draw(self.data.draw_scans(self.generator), progress, self.generator)
             if current == REGISTRATION or self.own_steps["segmentation"] % self.settings.registration_interval == 0:
@@ -99,8 +101,8 @@ class Learner:
             self._average()
         return losses
 
-    def _atlas_losses(self) -> Losses:
-        return atlas_step(self.applied(self.segmentation), self.data, self.settings, self.generator)
+    def _atlas_losses(self, scale: int) -> Losses:
+        return atlas_step(self.applied(self.segmentation), self.data, self.settings, self.generator, scale)
 
     def _registration_losses(self, triple: Triple) -> Losses:
         return registration_step(self.applied(self.registration), triple, self.settings, self.generator)

@@ -15,7 +15,7 @@ from .augmentation import random_contrast
 from .generation import draw_path
 from .learner import Learner
 from .preparation import Prepared
-from .schedule import SEGMENTATION, phase
+from .schedule import COARSE, SEGMENTATION, phase
 from .steps import generate
 from .volumes import write_image, write_label_map
 
@@ -53,7 +53,7 @@ def draw_sample(learner: Learner, progress: float, generator: torch.Generator) -
     """
     data, settings = learner.data, learner.settings
     atlas = data.draw_index(generator)
-    if phase(progress, settings) == SEGMENTATION:
+    if phase(progress, settings) in (COARSE, SEGMENTATION):
         image, onehot = data.draw_atlas(generator, bend=True, atlas=atlas)
         return Sample(random_contrast(image, generator)[0, 0], onehot[0].argmax(0), atlas)
     scans = data.draw_scans(generator)

@@ -6,8 +6,9 @@ import math
 
 from .settings import Settings
 
-SEGMENTATION, REGISTRATION, TOGETHER = "segmentation", "registration", "together"
+COARSE, SEGMENTATION, REGISTRATION, TOGETHER = "coarse", "segmentation", "registration", "together"
 PHASE_MESSAGES = {
+    COARSE: "segmentation on the atlases, coarse",
     SEGMENTATION: "segmentation on the atlases",
     REGISTRATION: "registration",
     TOGETHER: "both teach each other",
@@ -16,7 +17,9 @@ RAMP_STEPS = 50  # first steps of a network, over which its learning rate rises
 
 
 def phase(progress: float, settings: Settings) -> str:
-    """The phase at a progress in 0..1: S on the atlases, then R alone, then both teach each other."""
+    """The phase at a progress in 0..1: S on the atlases, coarse first, then R alone, then both teach each other."""
+    if progress < settings.coarse_share * settings.segmentation_share:
+        return COARSE
     if progress < settings.segmentation_share:
         return SEGMENTATION
     if progress < settings.segmentation_share + settings.registration_share:

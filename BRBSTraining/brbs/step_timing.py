@@ -14,7 +14,7 @@ from .networks import default_channels
 from .settings import Settings
 
 #: Where in the training each measured phase lies; both networks learn in every step of the last.
-PROGRESS = {"warm-up": 0.0, "registration": 0.45, "together": 0.95}
+PROGRESS = {"coarse": 0.0, "warm-up": 0.3, "registration": 0.45, "together": 0.95}
 CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
 
 _TIMED_STEPS = 2
@@ -29,8 +29,8 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
         edge: voxels of the cubic volumes; none: as suits the device.
 
     Returns:
-        "volume" (voxels), "warm-up" (the segmentation network alone), "registration" (the registration network alone)
-        and "together" (a step of both networks).
+        "volume" (voxels), "coarse" (the segmentation network alone on coarse volumes), "warm-up" (the same on whole
+        ones), "registration" (the registration network alone) and "together" (a step of both networks).
 
     Raises:
         RuntimeError: the device cannot compute a step or has too little memory.
@@ -38,7 +38,9 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
     if edge is None:
         edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device, CLASSES) >= GPU_EDGE**3 else CPU_EDGE
     keep_freed_memory()
-    settings = replace(Settings(), segmentation_share=0.4, registration_share=0.1, registration_interval=1)
+    settings = replace(
+        Settings(), segmentation_share=0.4, coarse_share=0.25, registration_share=0.1, registration_interval=1
+    )
     learner = Learner(_made_up_data(edge, device), settings, default_channels((edge, edge, edge)))
     return {"volume": edge**3, **{name: _fastest(learner, progress) for name, progress in PROGRESS.items()}}
 

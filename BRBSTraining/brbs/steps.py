@@ -35,12 +35,19 @@ def supervised_loss(logits: Tensor, target: Tensor, cross_entropy_weight: float)
     return loss
 
 
-def atlas_step(segmentation: Network, data: TrainingData, settings: Settings, generator: torch.Generator) -> Losses:
-    """Warm-up of S: two bent atlases of changed contrast, ordinary supervised learning."""
+def atlas_step(
+    segmentation: Network, data: TrainingData, settings: Settings, generator: torch.Generator, scale: int = 1
+) -> Losses:
+    """Warm-up of S: two bent atlases of changed contrast, ordinary supervised learning.
+
+    Args:
+        scale: S sees them so many times coarser, see :func:`coarser`.
+    """
     draws = [data.draw_atlas(generator, bend=True) for _ in range(2)]
     images = random_contrast(torch.cat([image for image, _ in draws]), generator)
     target = torch.cat([onehot for _, onehot in draws])
-    loss = supervised_loss(segmentation(images), target, settings.cross_entropy_weight)
+    logits = segmentation(coarser(images, scale))
+    loss = supervised_loss(logits, coarser(target, scale), settings.cross_entropy_weight)
     return {"segmentation": loss, "segmentation_total": loss}
 
 

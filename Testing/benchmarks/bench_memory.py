@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ENGINE = Path(__file__).resolve().parents[2] / "BRBSTraining"
-PROGRESS = {"warm-up": 0.1, "registration": 0.45, "together": 0.6}  # of a training, at which it is in each phase
+PROGRESS = {"warm-up": 0.3, "registration": 0.45, "together": 0.6}  # of a training, at which it is in each phase
 CHILD = """
 import resource, sys, time
 from dataclasses import replace

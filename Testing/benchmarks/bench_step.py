@@ -93,8 +93,10 @@ def default_step(size):
     data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
     learner = Learner(data, BALANCED, PAPER.channels)
     alone, pair = BALANCED.segmentation_share, BALANCED.registration_share
+    coarse = BALANCED.coarse_share * alone
     phases = [  # a progress in each phase, its share, and steps until everything in it has been done once
-        (alone / 2, alone, 1),
+        (coarse / 2, coarse, 1),
+        ((coarse + alone) / 2, alone - coarse, 1),
         (alone + pair / 2, pair, 1),
         ((1 + alone + pair) / 2, 1 - alone - pair, BALANCED.registration_interval),
     ]

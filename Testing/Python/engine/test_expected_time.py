@@ -15,9 +15,14 @@ from brbs.grid_choice import choose_grid
 from brbs.settings import PAPER, Settings
 from brbs.volumes import write_image, write_label_map
 
-DEVICE = {"seconds_per_step": {"volume": 1000, "warm-up": 2.0, "registration": 1.0, "together": 11.0}}
+DEVICE = {"seconds_per_step": {"volume": 1000, "coarse": 0.5, "warm-up": 2.0, "registration": 1.0, "together": 11.0}}
 SETTINGS = Settings(
-    segmentation_share=0.5, registration_share=0.2, registration_interval=2, registration_scale=2, augmentation="full"
+    segmentation_share=0.5,
+    coarse_share=0.2,
+    registration_share=0.2,
+    registration_interval=2,
+    registration_scale=2,
+    augmentation="full",
 )
 
 
@@ -26,8 +31,8 @@ def seconds(voxels: int = 1000, steps: int = 100, **changes) -> float:
 
 
 def test_phases_count_by_their_shares() -> None:
-    assert seconds() == pytest.approx(50 * 2 + 20 * 1 + 30 * (10 + 0.5))
-    assert seconds(segmentation_share=1.0, registration_share=0.0) == pytest.approx(200)
+    assert seconds() == pytest.approx(10 * 0.5 + 40 * 2 + 20 * 1 + 30 * (10 + 0.5))
+    assert seconds(segmentation_share=1.0, coarse_share=0.0, registration_share=0.0) == pytest.approx(200)
     assert seconds(segmentation_share=0.0, registration_share=1.0) == pytest.approx(100)
     assert seconds(segmentation_share=0.0, registration_share=0.0, registration_interval=1) == pytest.approx(1100)
 
@@ -35,8 +40,9 @@ def test_phases_count_by_their_shares() -> None:
 def test_time_goes_by_phase_after_phase() -> None:
     whole = seconds()
     assert time_share(DEVICE, SETTINGS, 0.0) == 0.0
-    assert time_share(DEVICE, SETTINGS, 0.25) == pytest.approx(25 * 2 / whole)
-    assert time_share(DEVICE, SETTINGS, 0.6) == pytest.approx((50 * 2 + 10 * 1) / whole)
+    assert time_share(DEVICE, SETTINGS, 0.05) == pytest.approx(5 * 0.5 / whole)
+    assert time_share(DEVICE, SETTINGS, 0.25) == pytest.approx((10 * 0.5 + 15 * 2) / whole)
+    assert time_share(DEVICE, SETTINGS, 0.6) == pytest.approx((10 * 0.5 + 40 * 2 + 10 * 1) / whole)
     assert time_share(DEVICE, SETTINGS, 1.0) == pytest.approx(1.0)
 
 

@@ -12,10 +12,9 @@ from brbs.data import TrainingData
 from brbs.learner import Learner
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float) -> None:
+def made_up_data() -> TrainingData:
     prepared = prepared_study()
-    data = TrainingData(
+    return TrainingData(
         prepared.atlas_images,
         prepared.atlas_labels,
         prepared.unlabeled_images,
@@ -23,9 +22,26 @@ def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float
         prepared.grid.spacing[::-1],
         torch.device("cpu"),
     )
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float) -> None:
+    data = made_up_data()
     settings = replace(SETTINGS, averaging=averaging, augmentation="full")
     learner = Learner(data, settings, settings.channels)
     triple = learner.draw((1, 0), 0.9, learner.generator)
     expected = data.onehot(learner.predict(data.scans[1:2]))
     torch.testing.assert_close(triple.scan_1_source[:, 1:], expected)
     assert expected[:, 1:].any(), "an untrained network that sees background only would hide a mistake"
+
+
+def test_segmentation_begins_on_coarse_volumes_of_the_same_atlases() -> None:
+    data, settings = made_up_data(), replace(SETTINGS, segmentation_share=1.0, registration_share=0.0, coarse_share=0.5)
+    learner, seen = Learner(data, settings, settings.channels), []
+    learner.segmentation.register_forward_pre_hook(lambda network, inputs: seen.append(inputs[0]))
+    for progress in (0.0, 0.6):
+        learner.generator.manual_seed(7)
+        learner.step(progress)
+    coarse, whole = seen
+    assert tuple(whole.shape[2:]) == data.shape
+    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool3d(whole, 2))

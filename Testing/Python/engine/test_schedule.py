@@ -9,9 +9,9 @@ from brbs.settings import BALANCED, PAPER, Settings
 
 
 def test_phases_follow_each_other() -> None:
-    settings = Settings(segmentation_share=0.25, registration_share=0.25)
-    found = [phase(progress, settings) for progress in (0, 0.24, 0.25, 0.49, 0.5, 1.0)]
-    assert found == ["segmentation"] * 2 + ["registration"] * 2 + ["together"] * 2
+    settings = Settings(segmentation_share=0.25, coarse_share=0.4, registration_share=0.25)
+    found = [phase(progress, settings) for progress in (0, 0.09, 0.1, 0.24, 0.25, 0.49, 0.5, 1.0)]
+    assert found == ["coarse"] * 2 + ["segmentation"] * 2 + ["registration"] * 2 + ["together"] * 2
 
 
 def test_paper_teaches_both_networks_from_the_first_step_at_one_rate() -> None:

@@ -31,11 +31,15 @@ METHODS = {
     "ants": Method("ANTs SyN, majority vote", ANTS, baseline=True),
     "unet": Method(
         "U-Net on the augmented atlases",
-        options=("--segmentation-share", "1", "--registration-share", "0"),
+        options=("--segmentation-share", "1", "--registration-share", "0", "--coarse-share", "0"),
         baseline=True,
     ),
     "registration": Method("registration network, majority vote", VOTE, baseline=True, trained_as="default"),
     "paper": Method("BRBS as published", options=("--preset", "paper"), baseline=True),
+    "atlases-alone": Method(
+        "default without the unlabeled scans",
+        options=("--segmentation-share", "1", "--registration-share", "0", "--coarse-share", "0.1"),
+    ),
     "ends": Method("default, no path sampling (alpha = beta = 1)", options=("--sampling", "ends")),
     "without-s3p": Method("default without S3P", options=("--sampling", "none")),
     "without-kcc": Method("default without KCC", options=("--consistency-weight", "0")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from standin.scripted_module import openModule
 from tiny_model import tiny_bundle
 from tiny_study import write_study
 
@@ -28,6 +27,8 @@ def model(application, tmp_path: Path) -> Path:
 @pytest.fixture
 def widget(application, model):
     """The module's widget, set up, with the model chosen."""
+    from standin.scripted_module import openModule
+
     import BRBSSegmentation
 
     made = openModule(BRBSSegmentation.BRBSSegmentationWidget)

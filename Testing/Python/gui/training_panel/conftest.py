@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from standin.scripted_module import openModule
 from tiny_study import SETTINGS, write_study
 
 import brbs.settings
@@ -33,6 +32,8 @@ def report() -> dict:
 @pytest.fixture
 def widget(application, monkeypatch, report):
     """The module's widget, set up, with a preset that is done in a moment."""
+    from standin.scripted_module import openModule
+
     import BRBSTraining
     from BRBSTrainingLib.EngineReport import EngineReport
 
