@@ -36,9 +36,9 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, broken) -> None:
     """Losses of the steps of the process (from 1) for which ``broken`` is true are no numbers, and so gradients."""
     plain, count = Learner._atlas_losses, [0]
 
-    def losses(self: Learner):
+    def losses(self: Learner, scale: int):
         count[0] += 1
-        found = plain(self)
+        found = plain(self, scale)
         return {name: value * NAN for name, value in found.items()} if broken(count[0]) else found
 
     monkeypatch.setattr(Learner, "_atlas_losses", losses)
