@@ -109,7 +109,7 @@ class SettingsSection:
     def _remainingByPace(self, job: TrainingJob, elapsed: float, progress: float) -> float:
         timed = self._timedDevice(str(job.description.get("device", AUTO)))
         settings = Settings.from_json(job.description["settings"])
-        share = time_share(timed, settings, progress) if timed else progress
+        share = time_share(timed, job.description["steps"], settings, progress) if timed else progress
         return elapsed * (1 - share) / share
 
     def _timedDevice(self, name: str) -> dict | None:

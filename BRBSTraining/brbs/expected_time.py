@@ -10,6 +10,7 @@ import numpy as np
 
 from .checks import CheckedItem
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, fit_grid
+from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 
 _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
@@ -27,13 +28,13 @@ def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, 
         steps: of the training.
         settings: the shares of the phases and what a step computes.
     """
-    seconds_per_step = sum(share * seconds for share, seconds in _phases(report_device, settings))
+    seconds_per_step = sum(share * seconds for share, seconds in _phases(report_device, steps, settings))
     return steps * seconds_per_step * voxels / report_device["seconds_per_step"]["volume"]
 
 
-def time_share(report_device: Mapping[str, Any], settings: Settings, progress: float) -> float:
+def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings, progress: float) -> float:
     """Share of a training's time, 0..1, that has gone by when ``progress`` of its steps is done: phases differ."""
-    phases = _phases(report_device, settings)
+    phases = _phases(report_device, steps, settings)
     total = sum(share * seconds for share, seconds in phases)
     gone, left = 0.0, progress
     for share, seconds in phases:
@@ -42,22 +43,19 @@ def time_share(report_device: Mapping[str, Any], settings: Settings, progress: f
     return gone / total
 
 
-def _phases(report_device: Mapping[str, Any], settings: Settings) -> list[tuple[float, float]]:
+def _phases(report_device: Mapping[str, Any], steps: int, settings: Settings) -> list[tuple[float, float]]:
     """Share of the steps and seconds of one step, on the volume that was timed, of each phase in order."""
     measured, default = report_device["seconds_per_step"], Settings()
     registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
     segmentation = measured["together"] - measured["registration"]
     segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)
-    coarse = settings.coarse_share * settings.segmentation_share
-    return [
-        (coarse, measured["coarse"]),
-        (settings.segmentation_share - coarse, measured["warm-up"]),
-        (settings.registration_share, registration),
-        (
-            1 - settings.segmentation_share - settings.registration_share,
-            segmentation + registration / settings.registration_interval,
-        ),
-    ]
+    seconds_of = {
+        COARSE: measured["coarse"],
+        SEGMENTATION: measured["warm-up"],
+        REGISTRATION: registration,
+        TOGETHER: segmentation + registration / settings.registration_interval,
+    }
+    return [(share, seconds_of[name]) for name, share in phase_shares(steps, settings)]
 
 
 def _segmentation_passes(settings: Settings) -> float:
@@ -65,7 +63,7 @@ def _segmentation_passes(settings: Settings) -> float:
 
     A volume that is learned from counts three times, as its way back takes about twice as long as its way forth.
     """
-    learned = 3 if settings.augmentation == "full" else 2  # generated samples and the mixture
+    learned = 2 if settings.augmentation == "published" else 3  # generated samples and the mixture
     targets = 2 if settings.averaging else 2 * 3 + 2  # without average: learned from, too, and labelled at every draw
     displacement = 2 / settings.registration_scale**3
     return 3 * learned + targets + displacement

@@ -66,13 +66,17 @@ class Learner:
         """The network to predict with: the running average where there is one."""
         return self.teacher if self.teacher is not None else self.segmentation
 
+    def phase(self, progress: float) -> str:
+        """The phase of the next step, see :func:`brbs.schedule.phase`."""
+        return phase(progress, self.own_steps["segmentation"], self.settings)
+
     def step(self, progress: float) -> Losses:
         """One step of the phase that ``progress`` (0..1) lies in.
 
         Returns:
             Losses by name, detached, still on the device.
         """
-        current = phase(progress, self.settings)
+        current = self.phase(progress)
         losses: Losses = {}
         if current in (COARSE, SEGMENTATION):
             scale = COARSE_SCALE if current == COARSE else 1
@@ -141,7 +145,8 @@ class Learner:
             atlas: index of the atlas; None: any.
         """
         bend = self.settings.augmentation == "full"
-        if self.teacher is not None or bend:  # sharp samples take label maps from before the bending
+        # Sharp samples take label maps from before the bending.
+        if self.teacher is not None or self.settings.augmentation != "published":
             self._renew_labels(scans, progress)
             return self.data.draw_triple(scans, generator, bend, atlas)
         triple = self.data.draw_triple(scans, generator, bend, atlas)

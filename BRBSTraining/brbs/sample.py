@@ -15,7 +15,8 @@ from .augmentation import random_contrast
 from .generation import draw_path
 from .learner import Learner
 from .preparation import Prepared
-from .schedule import COARSE, SEGMENTATION, phase
+from .schedule import COARSE, SEGMENTATION
+from .settings import Settings
 from .steps import generate
 from .volumes import write_image, write_label_map
 
@@ -24,14 +25,14 @@ IMAGE_FILE, LABELS_FILE = "sample/image.nrrd", "sample/labels.seg.nrrd"
 
 @dataclass
 class Sample:
-    """A labelled scan that was generated: by S3P, or as long as the segmentation network learns alone, a bent atlas.
+    """A labelled scan that was generated: by S3P, or, while the segmentation network learns alone, an augmented atlas.
 
     Attributes:
         image: (D, H, W) in [0, 1].
         labels: (D, H, W) class indices.
         atlas: index of the atlas.
-        scans: indices of the unlabeled scans that gave style and space; None for a bent atlas.
-        alpha: share of the deformation, beta: share of the style change; None for a bent atlas.
+        scans: indices of the unlabeled scans that gave style and space; None for an augmented atlas.
+        alpha: share of the deformation, beta: share of the style change; None for an augmented atlas.
     """
 
     image: Tensor
@@ -53,17 +54,20 @@ def draw_sample(learner: Learner, progress: float, generator: torch.Generator) -
     """
     data, settings = learner.data, learner.settings
     atlas = data.draw_index(generator)
-    if phase(progress, settings) in (COARSE, SEGMENTATION):
-        image, onehot = data.draw_atlas(generator, bend=True, atlas=atlas)
-        return Sample(random_contrast(image, generator)[0, 0], onehot[0].argmax(0), atlas)
+    if learner.phase(progress) in (COARSE, SEGMENTATION):
+        image, onehot = data.draw_atlas(generator, settings.augmentation == "full", atlas)
+        return Sample(_recoloured(image, settings, generator)[0, 0], onehot[0].argmax(0), atlas)
     scans = data.draw_scans(generator)
     with _pseudo_labels_kept(learner, scans):
         triple = learner.draw(scans, progress, generator, atlas)
     alpha, beta = draw_path(settings.sampling, generator).to(data.device)
     image, onehot, _ = generate(learner.applied(learner.registration), triple, alpha, beta, settings)
-    if settings.augmentation == "full":
-        image = random_contrast(image, generator)
+    image = _recoloured(image, settings, generator)
     return Sample(image[0, 0], onehot[0].argmax(0), atlas, scans, float(alpha), float(beta))
+
+
+def _recoloured(image: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:
+    return image if settings.augmentation == "published" else random_contrast(image, generator)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which networks learn when, and how fast, as functions of the training's progress."""
+"""Which networks learn when, and how fast, as functions of the training's progress and of the steps made."""
 
 from __future__ import annotations
 
@@ -14,26 +14,48 @@ PHASE_MESSAGES = {
     TOGETHER: "both teach each other",
 }
 RAMP_STEPS = 50  # first steps of a network, over which its learning rate rises
+PLATEAU = 0.5  # of the training, after which learning rates fall
+COARSE_STEPS = 500  # after which coarse volumes have no more to give
+LATEST_TOGETHER = 0.85  # of the training: both teach each other from there on, however few steps there were
 
 
-def phase(progress: float, settings: Settings) -> str:
-    """The phase at a progress in 0..1: S on the atlases, coarse first, then R alone, then both teach each other."""
-    if progress < settings.coarse_share * settings.segmentation_share:
+def phase(progress: float, atlas_steps: int, settings: Settings) -> str:
+    """The phase of the next step: S on the atlases, coarse first, then R alone, then both teach each other.
+
+    Where S has made few steps when R is done, as in a short training on a slow computer, it goes back to the atlases:
+    a step there takes a third to half of the time and, so early, brings about as much.
+
+    Args:
+        progress: of the training, 0..1.
+        atlas_steps: that S has made so far.
+        settings: shares of the phases.
+    """
+    if progress < settings.coarse_share * settings.segmentation_share and atlas_steps < COARSE_STEPS:
         return COARSE
     if progress < settings.segmentation_share:
         return SEGMENTATION
     if progress < settings.segmentation_share + settings.registration_share:
         return REGISTRATION
-    return TOGETHER
+    return SEGMENTATION if atlas_steps < settings.atlas_steps and progress < LATEST_TOGETHER else TOGETHER
+
+
+def phase_shares(steps: int, settings: Settings) -> list[tuple[str, float]]:
+    """The phases in order, each with its share 0..1 of a training of so many steps."""
+    alone, registration = settings.segmentation_share, settings.registration_share
+    coarse = min(settings.coarse_share * alone, COARSE_STEPS / steps)
+    again = max(0.0, min(settings.atlas_steps / steps - alone, LATEST_TOGETHER - alone - registration))
+    return [
+        (COARSE, coarse),
+        (SEGMENTATION, alone - coarse),
+        (REGISTRATION, registration),
+        (SEGMENTATION, again),
+        (TOGETHER, 1 - alone - registration - again),
+    ]
 
 
 def learning_rate(progress: float, own_steps: int, settings: Settings) -> float:
-    """Learning rate of a network that has made ``own_steps`` steps: a short ramp, a plateau, then a cosine descent.
-
-    The plateau lasts as long as the phases of the single networks.
-    """
-    plateau = settings.segmentation_share + settings.registration_share
-    descent = max(0.0, (progress - plateau) / max(1 - plateau, 1e-9))
+    """Learning rate of a network that has made ``own_steps`` steps: a short ramp, a plateau, then a cosine descent."""
+    descent = max(0.0, (progress - PLATEAU) / (1 - PLATEAU))
     low, high = settings.final_learning_rate, settings.learning_rate
     rate = low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(descent, 1.0)))
     return rate * min(1.0, (own_steps + 1) / RAMP_STEPS) if high != low else rate

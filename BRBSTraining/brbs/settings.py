@@ -52,12 +52,15 @@ class Settings:
     # Training
     seed: int = _setting(0, "seed of every random draw")
     segmentation_share: float = _setting(
-        0.66, "share of the training spent first on the segmentation network with augmented atlases"
+        0.5, "share of the training spent first on the segmentation network with augmented atlases"
     )
     coarse_share: float = _setting(
-        0.15, "share of that first phase in which it works on volumes twice as coarse, which is several times faster"
+        0.2, "share of that first phase in which it works on volumes twice as coarse, which is several times faster"
     )
     registration_share: float = _setting(0.07, "share spent then on the registration network alone")
+    atlas_steps: int = _setting(
+        1500, "steps on the atlases that the segmentation network makes at least, before both networks learn together"
+    )
     learning_rate: float = _setting(1e-3, "highest learning rate of both networks")
     final_learning_rate: float = _setting(1e-5, "learning rate at the end of the cosine schedule")
     averaging: float = _setting(0.999, "decay of the running average of the segmentation network's weights; 0: none")
@@ -78,7 +81,9 @@ class Settings:
         ("path", "ends", "none"),
     )
     augmentation: str = _setting(
-        "full", "rotation and scale as published, or also bending, contrast and sharp samples", ("published", "full")
+        "full",
+        "rotation and scale as published, also contrast and sharp samples, or also bending",
+        ("published", "ordinary", "full"),
     )
 
     def __post_init__(self) -> None:
@@ -144,6 +149,7 @@ def _demands(settings: Settings) -> list[tuple[str, str, bool]]:
         ("channels", f"no width may exceed {LARGEST_WIDTH}", max(channels, default=0) <= LARGEST_WIDTH),
         ("registration_scale", "it must be 1 to 8", 1 <= settings.registration_scale <= 8),
         ("registration_interval", "it must be 1 or more", settings.registration_interval >= 1),
+        ("atlas_steps", "it must not be negative", settings.atlas_steps >= 0),
         ("seed", "it must be 0 to 2^62", 0 <= settings.seed <= 2**62),
         ("segmentation_share", share, shares[0] >= 0 and sum(shares) <= 1 + 1e-9),
         ("registration_share", share, shares[1] >= 0 and sum(shares) <= 1 + 1e-9),
@@ -162,6 +168,7 @@ PAPER = replace(
     registration_scale=1,
     segmentation_share=0.0,
     registration_share=0.0,
+    atlas_steps=0,
     learning_rate=1e-4,
     final_learning_rate=1e-4,
     averaging=0.0,

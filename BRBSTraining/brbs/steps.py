@@ -38,13 +38,15 @@ def supervised_loss(logits: Tensor, target: Tensor, cross_entropy_weight: float)
 def atlas_step(
     segmentation: Network, data: TrainingData, settings: Settings, generator: torch.Generator, scale: int = 1
 ) -> Losses:
-    """Warm-up of S: two bent atlases of changed contrast, ordinary supervised learning.
+    """Warm-up of S: two augmented atlases, ordinary supervised learning.
 
     Args:
         scale: S sees them so many times coarser, see :func:`coarser`.
     """
-    draws = [data.draw_atlas(generator, bend=True) for _ in range(2)]
-    images = random_contrast(torch.cat([image for image, _ in draws]), generator)
+    draws = [data.draw_atlas(generator, settings.augmentation == "full") for _ in range(2)]
+    images = torch.cat([image for image, _ in draws])
+    if settings.augmentation != "published":
+        images = random_contrast(images, generator)
     target = torch.cat([onehot for _, onehot in draws])
     logits = segmentation(coarser(images, scale))
     loss = supervised_loss(logits, coarser(target, scale), settings.cross_entropy_weight)
@@ -138,7 +140,7 @@ def segmentation_step(
         generated, target, passed = generate(registration, triple, alpha, beta, settings)
         mixed = mixture(passed, triple.scan_2, gamma)
         ends = torch.cat([passed, triple.scan_2])
-        if settings.augmentation == "full":  # beside samples that lean on S's opinion, one that does not
+        if settings.augmentation != "published":  # beside samples that lean on S's opinion, one that does not
             generated, target = torch.cat([generated, triple.atlas_image]), torch.cat([target, triple.atlas_onehot])
             seen = random_contrast(torch.cat([generated, mixed]), generator)
             generated, mixed = seen[:-1], seen[-1:]

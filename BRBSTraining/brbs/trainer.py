@@ -27,7 +27,7 @@ from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
 from .progress_bar import TrainingBar
 from .sample import draw_sample, write_sample
-from .schedule import PHASE_MESSAGES, phase
+from .schedule import PHASE_MESSAGES
 from .settings import Settings
 from .step_guard import StepGuard, are_numbers
 from .trained_model import trained_model
@@ -262,7 +262,7 @@ class Trainer:
         values = {name: float(value) for name, value in losses.items()}
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         self._tell_broken_steps()
-        current = phase(self.progress, self.settings)
+        current = self.learner.phase(self.progress)
         self.job.event("losses", step=self.step, seconds=round(self.seconds, 2), phase=current, **values)
         message = f"{PHASE_MESSAGES[current]}, step {self.step}{self._trouble}"
         self.job.update(state="running", progress=self.progress, message=message)

@@ -10,6 +10,7 @@ peak memory); they take turns, so that the machine's drift cancels.
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import statistics
 import sys
@@ -80,31 +81,28 @@ def engine_step(size):
 
 
 def default_step(size):
-    """The mean step of the default settings: each phase by its share."""
+    """The mean step of the default preset: each phase by its share."""
     import torch
 
     from brbs.data import TrainingData
     from brbs.device import keep_freed_memory
     from brbs.learner import Learner
-    from brbs.settings import BALANCED, PAPER
+    from brbs.schedule import TOGETHER, phase_shares
+    from brbs.settings import BALANCED, DEFAULT_PRESET, PAPER, PRESETS
 
     keep_freed_memory()
     atlas, onehot, scan_1, scan_2 = volumes(size)
     data = TrainingData(atlas[0], onehot.argmax(1), torch.cat([scan_1, scan_2])[:, 0], CLASSES, (1, 1, 1), atlas.device)
     learner = Learner(data, BALANCED, PAPER.channels)
-    alone, pair = BALANCED.segmentation_share, BALANCED.registration_share
-    coarse = BALANCED.coarse_share * alone
-    phases = [  # a progress in each phase, its share, and steps until everything in it has been done once
-        (coarse / 2, coarse, 1),
-        ((coarse + alone) / 2, alone - coarse, 1),
-        (alone + pair / 2, pair, 1),
-        ((1 + alone + pair) / 2, 1 - alone - pair, BALANCED.registration_interval),
-    ]
+    phases = [(name, share) for name, share in phase_shares(PRESETS[DEFAULT_PRESET].steps, BALANCED) if share]
+    ends = list(itertools.accumulate(share for _, share in phases))
 
     def step() -> float:
-        return sum(share * seconds(progress, count) for progress, share, count in phases)
+        return sum(share * seconds(name, end - share / 2) for (name, share), end in zip(phases, ends))
 
-    def seconds(progress: float, count: int) -> float:
+    def seconds(name: str, progress: float) -> float:
+        learner.own_steps["segmentation"] = BALANCED.atlas_steps if name == TOGETHER else 0
+        count = BALANCED.registration_interval if name == TOGETHER else 1  # until everything has been done once
         start = time.perf_counter()
         for _ in range(count):
             learner.step(progress)

@@ -20,6 +20,7 @@ SETTINGS = Settings(
     segmentation_share=0.5,
     coarse_share=0.2,
     registration_share=0.2,
+    atlas_steps=0,
     registration_interval=2,
     registration_scale=2,
     augmentation="full",
@@ -37,13 +38,17 @@ def test_phases_count_by_their_shares() -> None:
     assert seconds(segmentation_share=0.0, registration_share=0.0, registration_interval=1) == pytest.approx(1100)
 
 
+def test_a_short_training_is_cheaper_a_step() -> None:
+    assert seconds(atlas_steps=70) == pytest.approx(10 * 0.5 + 40 * 2 + 20 * 1 + 15 * 2 + 15 * (10 + 0.5))
+
+
 def test_time_goes_by_phase_after_phase() -> None:
     whole = seconds()
-    assert time_share(DEVICE, SETTINGS, 0.0) == 0.0
-    assert time_share(DEVICE, SETTINGS, 0.05) == pytest.approx(5 * 0.5 / whole)
-    assert time_share(DEVICE, SETTINGS, 0.25) == pytest.approx((10 * 0.5 + 15 * 2) / whole)
-    assert time_share(DEVICE, SETTINGS, 0.6) == pytest.approx((10 * 0.5 + 40 * 2 + 10 * 1) / whole)
-    assert time_share(DEVICE, SETTINGS, 1.0) == pytest.approx(1.0)
+    assert time_share(DEVICE, 100, SETTINGS, 0.0) == 0.0
+    assert time_share(DEVICE, 100, SETTINGS, 0.05) == pytest.approx(5 * 0.5 / whole)
+    assert time_share(DEVICE, 100, SETTINGS, 0.25) == pytest.approx((10 * 0.5 + 15 * 2) / whole)
+    assert time_share(DEVICE, 100, SETTINGS, 0.6) == pytest.approx((10 * 0.5 + 40 * 2 + 10 * 1) / whole)
+    assert time_share(DEVICE, 100, SETTINGS, 1.0) == pytest.approx(1.0)
 
 
 def test_time_grows_with_steps_and_voxels() -> None:
@@ -56,7 +61,7 @@ def test_what_a_step_computes_counts() -> None:
     assert seconds(**alone, registration_scale=1) == pytest.approx(8 * seconds(**alone))
     together = {"segmentation_share": 0.0, "registration_share": 0.0}
     assert seconds(**together, augmentation="published") < seconds(**together) < seconds(**together, averaging=0.0)
-    default = expected_seconds(DEVICE, 1000, 100, replace(Settings(), **together))
+    default = expected_seconds(DEVICE, 1000, 100, replace(Settings(), **together, atlas_steps=0))
     assert expected_seconds(DEVICE, 1000, 100, PAPER) > 1.3 * default  # measured on a CPU: 1.6 to 1.9
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_study import SETTINGS, prepared_study
 
+from brbs.augmentation import random_contrast
 from brbs.data import TrainingData
 from brbs.learner import Learner
 
@@ -45,3 +46,17 @@ def test_segmentation_begins_on_coarse_volumes_of_the_same_atlases() -> None:
     coarse, whole = seen
     assert tuple(whole.shape[2:]) == data.shape
     torch.testing.assert_close(coarse, torch.nn.functional.avg_pool3d(whole, 2))
+
+
+@pytest.mark.parametrize("augmentation", ["published", "ordinary", "full"])
+def test_augmentation_is_what_it_is_called(augmentation: str) -> None:
+    data = made_up_data()
+    settings = replace(SETTINGS, segmentation_share=1.0, registration_share=0.0, coarse_share=0.0)
+    learner, seen = Learner(data, replace(settings, augmentation=augmentation), settings.channels), []
+    learner.segmentation.register_forward_pre_hook(lambda network, inputs: seen.append(inputs[0]))
+    learner.generator.manual_seed(7)
+    learner.step(0.5)
+    generator = torch.Generator().manual_seed(7)
+    drawn = torch.cat([data.draw_atlas(generator, bend=augmentation == "full")[0] for _ in range(2)])
+    expected = drawn if augmentation == "published" else random_contrast(drawn, generator)
+    torch.testing.assert_close(seen[0], expected)

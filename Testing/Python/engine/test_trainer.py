@@ -120,7 +120,7 @@ def test_all_phases_are_told_and_the_model_is_there(tmp_path: Path) -> None:
 def test_training_learns(tmp_path: Path) -> None:
     alone = replace(SETTINGS, segmentation_share=1.0, registration_share=0.0, coarse_share=0.0)
     settings = replace(alone, averaging=0.5, learning_rate=5e-3)
-    train(tmp_path, Budget(steps=80), settings=settings, validation=2)
+    train(tmp_path, Budget(steps=120), settings=settings, validation=2)
     dice = [event["dice"]["mean"] for event in validations(tmp_path)]
     assert dice[-1] > 0.5 and dice[-1] > dice[0] + 0.2
 

@@ -18,8 +18,9 @@ SIZE = (16, 20, 16)  # x, y, z
 SPACING = (1.0, 1.5, 2.0)
 ORIGIN = (5.0, -3.0, 20.0)
 SCHEMA = LabelSchema((Label(3, "Hülle", (0.9, 0.4, 0.3)), Label(70, "Kern", (0.3, 0.7, 0.9))))
-SETTINGS = Settings(channels=(8, 8, 16, 8, 8), segmentation_share=0.3, registration_share=0.3)
-OPTIONS = ["--channels", "8", "8", "16", "8", "8", "--segmentation-share", "0.3", "--registration-share", "0.3"]
+SETTINGS = Settings(channels=(8, 8, 16, 8, 8), segmentation_share=0.3, registration_share=0.3, atlas_steps=0)
+SHARES = ["--segmentation-share", "0.3", "--registration-share", "0.3", "--atlas-steps", "0"]
+OPTIONS = ["--channels", "8", "8", "16", "8", "8", *SHARES]
 
 
 def subject(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NETWORK, VOTE, ANTS = "network", "vote", "ants"
+ALONE = ("--segmentation-share", "1", "--registration-share", "0")
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Method:
 METHODS = {
     "ants": Method("ANTs SyN, majority vote", ANTS, baseline=True),
     "unet": Method(
-        "U-Net on the augmented atlases",
-        options=("--segmentation-share", "1", "--registration-share", "0", "--coarse-share", "0"),
+        "U-Net on the atlases, ordinary augmentation",
+        options=(*ALONE, "--coarse-share", "0", "--augmentation", "ordinary"),
         baseline=True,
     ),
     "registration": Method("registration network, majority vote", VOTE, baseline=True, trained_as="default"),
     "paper": Method("BRBS as published", options=("--preset", "paper"), baseline=True),
     "atlases-alone": Method(
         "default without the unlabeled scans",
-        options=("--segmentation-share", "1", "--registration-share", "0", "--coarse-share", "0.1"),
+        options=(*ALONE, "--coarse-share", "0.1"),
     ),
     "ends": Method("default, no path sampling (alpha = beta = 1)", options=("--sampling", "ends")),
     "without-s3p": Method("default without S3P", options=("--sampling", "none")),
