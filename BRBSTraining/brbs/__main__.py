@@ -10,6 +10,7 @@ import typing
 from dataclasses import fields
 
 from . import __version__, commands, segment_command, train_command
+from .components import COMPONENTS
 from .errors import InputError
 from .ranking import RANKING_FILE
 from .scan_files import ALL
@@ -101,7 +102,8 @@ def _add_segment(subparsers) -> None:
     command.add_argument("--skip-finished", action="store_true", help=about)
     command.add_argument("--job", metavar="DIR", help="folder in which others watch or stop the batch")
     command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
-    command.add_argument("--largest-component", action="store_true", help="keep one connected piece per structure")
+    about = "pieces of structures that stay: no small ones where all atlases have one piece (default), one each, or all"
+    command.add_argument("--components", choices=COMPONENTS, default=COMPONENTS[0], help=about)
     _add_device(command)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 from torch import Tensor
 
+from .components import whole_classes, without_small_pieces
 from .device import autocast, memory_format
 from .model import ModelBundle
 from .restoration import Restoration
@@ -46,6 +49,7 @@ class Segmentation:
         volume: the scan on the working grid, float32 (D, H, W) in [0, 1].
         found: class probabilities there, float32 (K, D, H, W), background first.
         probabilities: the same per class as a float32 image on the scan's own grid; None unless asked for.
+        pieces_left_out: connected pieces that were set to background.
     """
 
     labels: sitk.Image
@@ -53,6 +57,7 @@ class Segmentation:
     volume: np.ndarray
     found: np.ndarray
     probabilities: list[sitk.Image] | None = None
+    pieces_left_out: int = 0
 
 
 class Predictor:
@@ -73,13 +78,14 @@ class Predictor:
         self.schema, self.grid, self.device = bundle.schema, bundle.grid, device
         self.network = bundle.segmentation_net().to(device, memory_format=memory_format(device))
         self.reference = bundle.reference
+        self._atlas_labels = bundle.atlas_labels
         self.windows = Windows()
 
     def segment(
         self,
         image: sitk.Image,
         probabilities: bool = False,
-        largest_component: bool = False,
+        components: str = "atlases",
         check: Callable[[], None] = lambda: None,
     ) -> Segmentation:
         """Segments a scan of any size, spacing and orientation.
@@ -87,7 +93,7 @@ class Predictor:
         Args:
             image: 3-D scalar scan.
             probabilities: also give the class probabilities.
-            largest_component: keep only the largest connected component of each structure.
+            components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
             check: called before each pass of the network; what it raises ends the segmentation.
         """
         placement = self.grid.place(image, self.reference)
@@ -101,9 +107,20 @@ class Predictor:
         for first, planes in self.slabs(whole, check):
             restoration.add(first, planes)
             _take_part(planes, found, first - z, y, x)
-        classes = keep_largest_components(restoration.classes) if largest_component else restoration.classes
+        classes, left_out = self._without_small_pieces(restoration.classes, components)
         maps = restoration.probabilities if probabilities else None
-        return Segmentation(self.label_values(classes), placement, volume[0], found, maps)
+        return Segmentation(self.label_values(classes), placement, volume[0], found, maps, left_out)
+
+    def _without_small_pieces(self, classes: sitk.Image, components: str) -> tuple[sitk.Image, int]:
+        if components == "all":
+            return classes, 0
+        if components == "largest":
+            return without_small_pieces(classes, range(1, self.schema.class_count), kept=math.inf)
+        return without_small_pieces(classes, self._whole_classes)
+
+    @cached_property
+    def _whole_classes(self) -> set[int]:
+        return whole_classes(self._atlas_labels)
 
     @torch.no_grad()
     def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:
@@ -145,14 +162,3 @@ def _take_part(planes: np.ndarray, part: np.ndarray, plane: int, y: int, x: int)
     low, high = max(plane, 0), min(plane + planes.shape[1], part.shape[1])
     if low < high:
         part[:, low:high] = planes[:, low - plane : high - plane, y : y + part.shape[2], x : x + part.shape[3]]
-
-
-def keep_largest_components(classes: sitk.Image) -> sitk.Image:
-    """Sets to background all but the largest connected component (faces, edges and corners) of each class."""
-    result = sitk.Image(classes.GetSize(), classes.GetPixelID())
-    result.CopyInformation(classes)
-    for index in np.unique(sitk.GetArrayViewFromImage(classes)).tolist():
-        if index:
-            components = sitk.RelabelComponent(sitk.ConnectedComponent(classes == index, True))
-            result = sitk.Mask(result, components != 1, outsideValue=index)
-    return result

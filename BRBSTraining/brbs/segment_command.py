@@ -129,7 +129,7 @@ def _jobs(arguments: argparse.Namespace, pairs: Pairs, group: Group) -> list[Seg
         "device": str(group.device(arguments.device)),
         "confidence": bool(arguments.table or arguments.job),
         "probabilities": arguments.probabilities,
-        "largest_component": arguments.largest_component,
+        "components": arguments.components,
     }
     return [SegmentationJob(Path(arguments.model), scan, target, **options) for scan, target in pairs]
 

@@ -43,7 +43,7 @@ class SegmentationJob:
         confidence: also tell how much the label map deserves trust.
         uncertainty: file for the uncertainty of each voxel; None: none.
         probabilities: also write an image a class beside the label map.
-        largest_component: keep one connected piece a structure.
+        components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
     """
 
     model: Path
@@ -53,7 +53,7 @@ class SegmentationJob:
     confidence: bool = True
     uncertainty: Path | None = None
     probabilities: bool = False
-    largest_component: bool = False
+    components: str = "atlases"
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,13 @@ class Segmenter:
         model.predictor.windows = windows
         confidence = model.confidence if job.confidence else None  # first, so that a damaged model writes nothing
         check()
-        found = model.predictor.segment(image, job.probabilities, job.largest_component, check)
+        found = model.predictor.segment(image, job.probabilities, job.components, check)
         check()
         if job.output is not None:
             write_label_map(found.labels, job.output, schema.meta)
             _write_probabilities(found.probabilities or [], job.output, schema)
-        result = Result(volumes(found.labels, schema), str(device), message)
+        messages = filter(None, [message, _told_of_pieces(found.pieces_left_out)])
+        result = Result(volumes(found.labels, schema), str(device), "; ".join(messages))
         segmented(result)
         if confidence is None:
             return result
@@ -197,6 +198,12 @@ def _attempts(device: torch.device) -> Iterator[tuple[torch.device, Windows, str
     if device.type != "cpu":
         told = f"the memory of {device} is too small for this scan; the processor was used"
         yield torch.device("cpu"), Windows(), told
+
+
+def _told_of_pieces(left_out: int) -> str:
+    if not left_out:
+        return ""
+    return "a small stray piece was left out" if left_out == 1 else f"{left_out} small stray pieces were left out"
 
 
 def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:

@@ -27,7 +27,7 @@ from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
 from .progress_bar import TrainingBar
 from .sample import draw_sample, write_sample
-from .schedule import PHASE_MESSAGES
+from .schedule import COARSE, PHASE_MESSAGES
 from .settings import Settings
 from .step_guard import StepGuard, are_numbers
 from .trained_model import trained_model
@@ -43,6 +43,7 @@ VALIDATION_SHARE = 0.02  # of the time that validation may take
 MOST_BROKEN = 10  # steps in a row that break, before the last checkpoint is taken up again
 MOST_RESTORATIONS = 3  # in one run
 BEST = "best.pt"
+TOO_EARLY = "; the model has only seen coarse volumes and is of no use yet: train it further"
 MEMORY_SPARED = "the memory of %s is short: the step spares memory and takes about a third longer"
 
 
@@ -120,7 +121,8 @@ class Trainer:
             self._loop(bar)
             finished = self.progress >= 1
             self._finish()
-        message = f"{'finished' if finished else 'stopped'} after {self.step} steps{self._trouble}"
+        early = TOO_EARLY if self.learner.phase(self.progress) == COARSE else ""
+        message = f"{'finished' if finished else 'stopped'} after {self.step} steps{self._trouble}{early}"
         self.job.update(state="finished", progress=self.progress, message=message)
         return finished
 

@@ -9,7 +9,7 @@ import torch
 from tiny_model import blocks, brightness_classes, tiny_bundle
 
 from brbs.grid import WorkingGrid
-from brbs.predictor import Predictor, keep_largest_components
+from brbs.predictor import Predictor
 
 CPU = torch.device("cpu")
 SIZE, SPACING = (16, 20, 16), (1.0, 1.0, 1.0)
@@ -99,22 +99,22 @@ def test_probabilities_come_on_the_scan_s_grid_and_sum_to_one(predictor: Predict
     assert predictor.segment(image).probabilities is None
 
 
-def test_small_pieces_go_only_when_asked(predictor: Predictor) -> None:
+@pytest.mark.parametrize("components", ["atlases", "largest", "all"])
+def test_small_pieces_go_where_atlases_have_none(components: str) -> None:
+    """Class 1 is one piece in the atlas, class 2 is not."""
+    atlas = np.zeros((1, *GRID.shape), np.uint8)
+    atlas[0, 2:6, 2:6, 2:6] = 1
+    atlas[0, 7:9, 7:9, 7:9] = atlas[0, 7:9, 1:3, 7:9] = 2
+    predictor = Predictor(tiny_bundle(grid=GRID, atlas_labels=atlas), CPU)
+    predictor.network = brightness_classes
     values = blocks(SIZE)
-    values[1, 1, 1] = 0.5
-    kept, cleaned = (predictor.segment(scan(values), largest_component=on).labels for on in (False, True))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), expected_values(values))
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(cleaned), expected_values(blocks(SIZE)))
-
-
-def test_the_largest_piece_of_each_structure_stays() -> None:
-    classes = np.zeros((10, 10, 10), np.uint8)
-    classes[:3, :3, :3], classes[5:7, 5:7, 5:7] = 1, 1
-    classes[8, 8, 8], classes[9, 9, 9] = 2, 2  # one piece: corners touch
-    classes[0, 9, 9] = 2
-    expected = classes.copy()
-    expected[5:7, 5:7, 5:7] = expected[0, 9, 9] = 0
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(keep_largest_components(scan(classes))), expected)
+    values[1, 1, 1], values[1, -2, 1] = 0.5, 1.0
+    expected = expected_values(values)
+    expected[1, 1, 1] *= components == "all"
+    expected[1, -2, 1] *= components != "largest"
+    found = predictor.segment(scan(values), components=components)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found.labels), expected)
+    assert found.pieces_left_out == {"atlases": 1, "largest": 2, "all": 0}[components]
 
 
 def test_a_trained_bundle_s_network_is_the_one_that_answers() -> None:

@@ -117,6 +117,13 @@ def test_all_phases_are_told_and_the_model_is_there(tmp_path: Path) -> None:
     assert set(bundle.provenance["dice"]) == {"mean", "Hülle", "Kern"}
 
 
+def test_a_training_stopped_on_coarse_volumes_says_what_its_model_is_worth(tmp_path: Path, monkeypatch) -> None:
+    reader = JobReader(tmp_path / "training")
+    at_step(monkeypatch, 2, reader.request_stop)
+    train(tmp_path, Budget(steps=100), settings=replace(SETTINGS, coarse_share=1.0))
+    assert reader.message.startswith("stopped after 2 steps; the model has only seen coarse volumes")
+
+
 def test_training_learns(tmp_path: Path) -> None:
     alone = replace(SETTINGS, segmentation_share=1.0, registration_share=0.0, coarse_share=0.0)
     settings = replace(alone, averaging=0.5, learning_rate=5e-3)
