@@ -98,7 +98,7 @@ class SegmentationRun:
         if state == "finished":
             noteFindings(self.node, answer["volumes"], answer.get("confidence"))
             self._showUncertainty()
-            self._end(FINISHED, " ".join(filter(None, [self.message, answer.get("message", "")])))
+            self._end(FINISHED, " ".join(filter(None, [self.message, _sentence(answer.get("message", ""))])))
 
     def _show(self) -> None:
         volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeId)
@@ -121,3 +121,8 @@ class SegmentationRun:
         for path in [self._labels, self._uncertainty, self._source if self._scan is None else None]:
             if path is not None:
                 path.unlink(missing_ok=True)
+
+
+def _sentence(message: str) -> str:
+    """A message of the engine, such as "a small stray piece was left out", as one sentence among others."""
+    return f"{message[0].upper()}{message[1:]}." if message else ""
