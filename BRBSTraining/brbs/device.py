@@ -18,6 +18,8 @@ from .errors import InputError, MemoryTooSmall
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
 from .training_memory import SPARING, USABLE_SHARE
 
+PROBE_ROUNDS = 8  # of both precisions, a few milliseconds each
+
 
 def available_devices() -> list[str]:
     """Names that ``--device`` takes on this machine, the best first, ``cpu`` always last."""
@@ -172,12 +174,18 @@ def _bfloat16_is_faster() -> bool:
     volume = torch.rand(2, 16, 24, 24, 24).to(memory_format=torch.channels_last_3d)
 
     def seconds(enabled: bool) -> float:
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-                convolution(volume).float().sum().backward()
-            times.append(time.perf_counter() - start)
-        return min(times[1:])
+        start = time.perf_counter()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            convolution(volume).float().sum().backward()
+        return time.perf_counter() - start
 
-    return seconds(True) < seconds(False)
+    # On one thread, in turns, each one's best: other work on the machine, which several threads would wait for at every
+    # turn, is then missed by some of the rounds.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = [(seconds(True), seconds(False)) for _ in range(PROBE_ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
+    reduced, plain = (min(times) for times in zip(*rounds))
+    return reduced < plain

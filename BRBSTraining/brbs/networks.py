@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .group_norm import GroupNorm
+
 SPARING_VOXELS = 24**3  # of a volume from which on it goes through a block alone where memory is to be spared
 PAPER_CHANNELS = (16, 32, 64, 128, 256, 128, 64, 32, 16)
 
@@ -23,10 +25,10 @@ class DoubleConvolution(nn.Module):
         groups = max(1, out_channels // 4)
         self.double_conv = nn.Sequential(
             nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1),
-            nn.GroupNorm(groups, out_channels),
+            GroupNorm(groups, out_channels),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1),
-            nn.GroupNorm(groups, out_channels),
+            GroupNorm(groups, out_channels),
             nn.LeakyReLU(0.2, inplace=True),
         )
 
