@@ -169,6 +169,8 @@ def _cpu_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # whatever the caller is about
 def _bfloat16_is_faster() -> bool:
     convolution = nn.Conv3d(16, 16, 3, padding=1).to(memory_format=torch.channels_last_3d)
     volume = torch.rand(2, 16, 24, 24, 24).to(memory_format=torch.channels_last_3d)
@@ -176,7 +178,8 @@ def _bfloat16_is_faster() -> bool:
     def seconds(enabled: bool) -> float:
         start = time.perf_counter()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            convolution(volume).float().sum().backward()
+            learned = convolution(volume).float().sum()
+        learned.backward()
         return time.perf_counter() - start
 
     # On one thread, in turns, each one's best: other work on the machine, which several threads would wait for at every

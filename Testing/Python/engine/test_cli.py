@@ -74,6 +74,21 @@ def test_a_scan_becomes_segments_with_names_and_probabilities(model: Path, study
     np.testing.assert_allclose(total, 1, atol=1e-3)
 
 
+def pieces(path: Path) -> list[int]:
+    """How many connected pieces each structure of a label map has."""
+    labels = sitk.ReadImage(str(path))
+    found = [sitk.ConnectedComponent(labels == value, True) for value in SCHEMA.values]
+    return [int(sitk.GetArrayViewFromImage(image).max()) for image in found]
+
+
+def test_stray_pieces_go_as_asked(model: Path, study: Path, tmp_path: Path) -> None:
+    command = ["segment", "--model", model, "--input", study / "unlabeled" / "scan 100.nii.gz", "--output"]
+    for components in ("largest", "all"):
+        assert run([*command, tmp_path / f"{components}.nii.gz", "--components", components]) == 0
+    assert max(pieces(tmp_path / "all.nii.gz")) > 1  # hardly trained
+    assert max(pieces(tmp_path / "largest.nii.gz")) == 1
+
+
 def test_one_bad_scan_of_a_folder_is_named_and_the_others_are_done(
     model: Path, study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

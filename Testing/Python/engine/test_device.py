@@ -105,6 +105,11 @@ def test_cpu_computes_in_bfloat16_only_where_that_is_faster(
         assert torch.nn.functional.linear(torch.ones(1, 4), torch.ones(4, 4)).dtype == expected
 
 
-def test_the_probe_leaves_no_autocast_and_answers(fresh_probe) -> None:
-    assert device_module._bfloat16_is_faster() in (True, False)
+@pytest.mark.parametrize("caller", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_the_probe_answers_whatever_the_caller_is_about(caller, fresh_probe) -> None:
+    threads = torch.get_num_threads()
+    with caller():
+        assert device_module._bfloat16_is_faster() in (True, False)
+        assert torch.is_grad_enabled() == (caller is torch.enable_grad)
     assert not torch.is_autocast_enabled("cpu")
+    assert torch.get_num_threads() == threads

@@ -89,8 +89,9 @@ def test_cold(tmp_path: Path) -> None:
     assert "beyond import torch" in told and "writing" in told
 
 
-def test_accuracy(tmp_path: Path) -> None:
-    """Two methods that share a training; the second call finds everything done."""
+@pytest.fixture
+def scans_with_truth(tmp_path: Path) -> list:
+    """Arguments that name a tiny study's folders and two scans with reference."""
     study = write_study(tmp_path)
     for name in ("truth/images", "truth/labels"):
         (study / name).mkdir(parents=True)
@@ -99,15 +100,27 @@ def test_accuracy(tmp_path: Path) -> None:
         sitk.WriteImage(on_grid(image), str(study / f"truth/images/{seed}.nrrd"))
         sitk.WriteImage(on_grid(labels), str(study / f"truth/labels/{seed}.nrrd"))
     scans = ["--atlas-images", study / "images", "--atlas-labels", study / "labels", "--unlabeled", study / "unlabeled"]
-    truth = ["--validation-images", study / "truth/images", "--validation-labels", study / "truth/labels"]
+    return [*scans, "--validation-images", study / "truth/images", "--validation-labels", study / "truth/labels"]
+
+
+def test_accuracy(scans_with_truth: list, tmp_path: Path) -> None:
+    """Two methods that share a training; the second call finds everything done."""
     output = tmp_path / "out"
     chosen = ["--methods", "registration", "default", "--seeds", 0, "--steps", 3, "--output", output]
-    command = [sys.executable, BENCHMARKS / "accuracy", *scans, *truth, *chosen]
+    command = [sys.executable, BENCHMARKS / "accuracy", *scans_with_truth, *chosen]
     first, again = (told(*command) for _ in range(2))
     rows = [line for line in first.splitlines() if line.startswith("|")]
     assert len(rows) == 4 and rows[2].startswith("| registration network") and rows[3].startswith("| default")
     assert (output / "accuracy.png").is_file() and (output / "accuracy.md").read_text(encoding="utf-8") in first
     assert again.strip() == "\n".join(first[first.index("| method") :].splitlines()).strip()
+
+
+def test_annotate_next(scans_with_truth: list, tmp_path: Path) -> None:
+    """Of two atlases, the other one is suggested to each."""
+    script = BENCHMARKS / "accuracy" / "annotate_next.py"
+    lines = told(sys.executable, script, *scans_with_truth, "--steps", 3, "--output", tmp_path / "out").splitlines()
+    assert [line.split(" alone")[0] for line in lines[-3:-1]] == ["atlas 0", "atlas 1"]
+    assert "atlas 1, suggested" in lines[-3] and lines[-1].startswith("mean over 2 first atlases")
 
 
 def test_all_of_them_are_here() -> None:
