@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_study import run, train_arguments, write_study
+
+from brbs import device as device_module
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,18 @@ def model(study: Path) -> Path:
 def own_study(study: Path, tmp_path: Path) -> Path:
     """A copy of the study to be spoilt."""
     return shutil.copytree(study, tmp_path / "own study")
+
+
+@pytest.fixture
+def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks compute in float32: in 16 bit, a volume alone comes out a little other than in a batch."""
+    monkeypatch.setattr(device_module, "reduced_precision", lambda device: None)
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch sums as a process does that the launcher has given a single thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

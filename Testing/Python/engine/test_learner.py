@@ -26,7 +26,7 @@ def made_up_data() -> TrainingData:
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float) -> None:
+def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float, full_precision) -> None:
     data = made_up_data()
     settings = replace(SETTINGS, averaging=averaging, augmentation="full")
     learner = Learner(data, settings, settings.channels)

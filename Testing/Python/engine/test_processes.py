@@ -51,7 +51,8 @@ def learner(group: Group) -> Learner:
 
 
 def weights_by_step(learner: Learner) -> list[dict[str, torch.Tensor]]:
-    """All networks' weights after each step."""
+    """All networks' weights after each step, on one thread as in a process of the launcher."""
+    torch.set_num_threads(1)  # for this thread of Python's
     found = []
     for progress in PROGRESS:
         learner.step(progress)
@@ -60,7 +61,7 @@ def weights_by_step(learner: Learner) -> list[dict[str, torch.Tensor]]:
     return found
 
 
-def test_two_processes_learn_as_one_from_the_draws_of_both(tmp_path: Path) -> None:
+def test_two_processes_learn_as_one_from_the_draws_of_both(tmp_path: Path, one_thread) -> None:
     ended = launch(Path(__file__), tmp_path)
     assert ended.returncode == 0, ended.stderr
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

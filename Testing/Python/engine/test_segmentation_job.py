@@ -41,7 +41,7 @@ class FullMemory:
         monkeypatch.setattr(Predictor, "_classify", full)
 
 
-def test_result_is_the_same_window_by_window(job: SegmentationJob, monkeypatch) -> None:
+def test_result_is_the_same_window_by_window(job: SegmentationJob, monkeypatch, full_precision) -> None:
     whole = Segmenter().run(job)
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(job.output)))
     memory = FullMemory(monkeypatch, 1, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))

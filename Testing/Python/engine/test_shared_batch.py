@@ -51,7 +51,7 @@ def events(folder: Path, output: str) -> list[tuple[str, str]]:
 
 
 @needs_processes
-def test_two_processes_make_what_one_makes(folder: Path) -> None:
+def test_two_processes_make_what_one_makes(folder: Path, one_thread) -> None:
     ended = launch("-m", "brbs", *arguments(folder, "shared", "--probabilities"))
     assert run(arguments(folder, "alone", "--probabilities")) == 2
     assert "exitcode  : 2" in ended.stderr, ended.stderr
