@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from brbs.bundle_file import export_bundle, import_bundle
+from brbs.components import COMPONENTS
 from brbs.errors import InputError
 from brbs.scan_files import ALL
 from BRBSSegmentationLib.BatchPreparation import BatchPreparation
@@ -62,6 +63,7 @@ class BRBSSegmentationParameterNode:
         inputVolume: the scan.
         outputSegmentation: takes the result; none: a new one.
         uncertainty: whether a volume of each voxel's uncertainty is wanted.
+        withoutStrayPieces: whether small pieces are left out of structures that are one piece in every atlas.
         batchFolder: takes the results of many scans.
         batchPattern: names of the scans that are taken of a folder.
         batchFormat: of the results of many scans.
@@ -72,6 +74,7 @@ class BRBSSegmentationParameterNode:
     inputVolume: slicer.vtkMRMLScalarVolumeNode
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     uncertainty: bool = False
+    withoutStrayPieces: bool = True
     batchFolder: str = ""
     batchPattern: str = ALL
     batchFormat: Annotated[str, Choice(FORMATS)] = FORMATS[0]
@@ -179,16 +182,30 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
     # ---- segmentation
 
     def startSegmentation(
-        self, volumeNode, model: KnownModel | str | Path, segmentationNode=None, device="auto", uncertainty=False
+        self,
+        volumeNode,
+        model: KnownModel | str | Path,
+        segmentationNode=None,
+        device: str = "auto",
+        uncertainty: bool = False,
+        components: str = COMPONENTS[0],
     ) -> SegmentationRun:
-        """Begins to segment a volume and returns at once; poll the run until it has ended.
+        """Begins to segment a volume as :meth:`segment` and returns at once; poll the run until it has ended.
 
         Raises:
             InputError: the volume cannot be used, or the engine not be started.
         """
-        return SegmentationRun(self.worker, volumeNode, _folder(model), segmentationNode, device, uncertainty)
+        folder = _folder(model)
+        return SegmentationRun(self.worker, volumeNode, folder, segmentationNode, device, uncertainty, components)
 
-    def segment(self, volumeNode, model: KnownModel | str | Path, segmentationNode=None, device: str = "auto"):
+    def segment(
+        self,
+        volumeNode,
+        model: KnownModel | str | Path,
+        segmentationNode=None,
+        device: str = "auto",
+        components: str = COMPONENTS[0],
+    ):
         """Segments a volume and waits for it; the application stays alive meanwhile.
 
         Args:
@@ -196,6 +213,8 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
             model: one of :meth:`models`, or a model's folder.
             segmentationNode: takes the result; None: a new node.
             device: "auto", "cpu", "cuda:0", ...
+            components: which connected pieces of structures stay: "atlases" (no small ones where every atlas has one
+                piece), "largest" or "all".
 
         Returns:
             The vtkMRMLSegmentationNode.
@@ -203,7 +222,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: it did not work; says why.
         """
-        run = self.startSegmentation(volumeNode, model, segmentationNode, device)
+        run = self.startSegmentation(volumeNode, model, segmentationNode, device, components=components)
         while run.active:
             run.poll()
             slicer.app.processEvents()
@@ -220,6 +239,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         device: str = "auto",
         suffix: str = FORMATS[0],
         pattern: str = ALL,
+        components: str = COMPONENTS[0],
     ) -> SegmentationBatch:
         """Starts to segment many scans in the background; returns when volumes of the scene have been exported.
 
@@ -233,6 +253,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
             device: "auto", "cpu", "cuda:0", ...
             suffix: of the results, ".seg.nrrd" (with names and colours) or ".nii.gz".
             pattern: names of the scans that are taken of a folder, such as ``*_T1.nii.gz``.
+            components: which connected pieces of structures stay, see :meth:`segment`.
 
         Returns:
             The job: its ``state``, ``progress`` and, after ``poll()``, its ``scans``; ``stop()`` ends it.
@@ -242,7 +263,8 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         sources = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         output = Path(outputFolder)
-        preparation = BatchPreparation(self.engine, sources, _folder(model), output, device, suffix, pattern)
+        chosen = device, suffix, components, pattern
+        preparation = BatchPreparation(self.engine, sources, _folder(model), output, *chosen)
         while not preparation.step():
             slicer.app.processEvents()
         return preparation.batch

@@ -34,6 +34,7 @@ class BatchPreparation:
         output: folder of the results; made where needed.
         device: where to compute.
         suffix: of the label maps, such as ".seg.nrrd".
+        components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
         pattern: names of the scans that are taken of a folder, such as ``*_T1.nii.gz``.
 
     Attributes:
@@ -50,12 +51,13 @@ class BatchPreparation:
         inputs: Sequence,
         model: Path,
         output: Path,
-        device: str = "auto",
-        suffix: str = ".seg.nrrd",
+        device: str,
+        suffix: str,
+        components: str,
         pattern: str = ALL,
     ) -> None:
         self._engine, self._model, self._output = engine, model, Path(output)
-        self._options = ["--device", device, "--format", suffix]
+        self._options = ["--device", device, "--format", suffix, "--components", components]
         self.batch: SegmentationBatch | None = None
         self.files: dict[str, Path] = {}
         self._waiting: list[tuple[str, Path]] = []

@@ -19,6 +19,7 @@ from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 from .BatchPreparation import BatchPreparation
 from .Confidence import confidenceAdvice, confidenceMark, weakest
 from .SegmentationBatch import WAITING, BatchScan, SegmentationBatch
+from .SegmentationRun import componentsOf
 
 
 class BatchSection:
@@ -162,8 +163,9 @@ class BatchSection:
     def _start(self) -> None:
         inputs = [self._node(key) for key in self._queue if isinstance(key, Path) or self._node(key) is not None]
         self._batch = None
-        output, suffix = Path(self._ui.batchOutputEdit.currentPath), self._parameters.batchFormat
-        self._preparation = BatchPreparation(self._engine, inputs, self._model().folder, output, self._device(), suffix)
+        output = Path(self._ui.batchOutputEdit.currentPath)
+        chosen = self._device(), self._parameters.batchFormat, componentsOf(self._parameters)
+        self._preparation = BatchPreparation(self._engine, inputs, self._model().folder, output, *chosen)
         self._files = self._preparation.files
         self.update()
 

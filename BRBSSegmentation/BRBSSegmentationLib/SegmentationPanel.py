@@ -23,7 +23,7 @@ from .RankingSection import RankingSection
 from .ResultNode import SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE
 from .ResultSection import ResultSection
 from .SegmentationBatch import BatchScan, SegmentationBatch, loadResult
-from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun
+from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun, componentsOf
 
 TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 50  # pauses, in which the application has its turn
 
@@ -155,6 +155,7 @@ class SegmentationPanel:
             self._form.parameters.outputSegmentation,
             self._devices.device,
             self._form.parameters.uncertainty,
+            componentsOf(self._form.parameters),
         )
         self._runModel = self._models.model
         self._timer.setInterval(HURRIED_MILLISECONDS)

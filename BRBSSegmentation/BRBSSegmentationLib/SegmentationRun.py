@@ -28,6 +28,7 @@ class SegmentationRun:
         segmentationNode: takes the result; None: a new node.
         device: where to compute.
         uncertainty: also make a volume of the uncertainty of each voxel.
+        components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
 
     Attributes:
         state: SENT, SEGMENTED (the node is there, confidence is not), FINISHED or FAILED.
@@ -40,7 +41,14 @@ class SegmentationRun:
     """
 
     def __init__(
-        self, worker: SegmentationWorker, volumeNode, model: Path, segmentationNode, device: str, uncertainty: bool
+        self,
+        worker: SegmentationWorker,
+        volumeNode,
+        model: Path,
+        segmentationNode,
+        device: str,
+        uncertainty: bool,
+        components: str,
     ) -> None:
         self._worker, self._volumeId = worker, volumeNode.GetID()
         self._targetId = segmentationNode.GetID() if segmentationNode else None
@@ -54,9 +62,8 @@ class SegmentationRun:
             exportVolume(volumeNode, self._source)
         self._labels = worker.folder / f"result {number}.seg.nrrd"
         self._uncertainty = worker.folder / f"uncertainty {number}.nrrd" if uncertainty else None
-        self._id = worker.client.send(
-            model, self._source, self._labels, device=device, confidence=True, uncertainty=self._uncertainty
-        )
+        wanted = {"confidence": True, "uncertainty": self._uncertainty, "components": components}
+        self._id = worker.client.send(model, self._source, self._labels, device, **wanted)
 
     @property
     def active(self) -> bool:
@@ -126,3 +133,8 @@ class SegmentationRun:
 def _sentence(message: str) -> str:
     """A message of the engine, such as "a small stray piece was left out", as one sentence among others."""
     return f"{message[0].upper()}{message[1:]}." if message else ""
+
+
+def componentsOf(parameters) -> str:
+    """What the panel's parameters say of connected pieces, see :data:`brbs.components.COMPONENTS`."""
+    return "atlases" if parameters.withoutStrayPieces else "all"

@@ -92,5 +92,5 @@ def _job(request: dict) -> SegmentationJob:
     if not isinstance(request.get("model"), str) or not {"input", "output"} <= request.keys():
         raise InputError("the request names no model, input or output; send it anew")
     paths = {key: Path(request[key]) for key in ("model", "input", "output", "uncertainty") if request.get(key)}
-    options = {"device": request.get("device", "auto"), "confidence": bool(request.get("confidence"))}
-    return SegmentationJob(**paths, **options)
+    options = {key: request[key] for key in ("device", "components") if key in request}
+    return SegmentationJob(**paths, **options, confidence=bool(request.get("confidence")))

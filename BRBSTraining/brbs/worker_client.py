@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .components import COMPONENTS
 from .errors import InputError
 from .files import read_json, write_json
 
@@ -34,6 +35,7 @@ class WorkerClient:
         device: str = "auto",
         confidence: bool = True,
         uncertainty: str | Path | None = None,
+        components: str = COMPONENTS[0],
     ) -> str:
         """Asks for a scan to be segmented.
 
@@ -44,6 +46,7 @@ class WorkerClient:
             device: as ``--device`` takes it.
             confidence: also compare with the atlases, after the label map is there.
             uncertainty: file for the uncertainty of each voxel; None: none.
+            components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
 
         Returns:
             The request's name, for :meth:`answer` and :meth:`cancel`.
@@ -59,6 +62,7 @@ class WorkerClient:
             "device": device,
             "confidence": confidence,
             "uncertainty": None if uncertainty is None else str(uncertainty),
+            "components": components,
         }
         write_json(self.folder / REQUESTS / f"{name}.json", content)
         return name

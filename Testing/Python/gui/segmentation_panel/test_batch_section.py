@@ -55,6 +55,15 @@ def test_all_volumes_are_segmented_and_shown(widget, ui, tmp_path: Path) -> None
     assert ui.addToStudyButton.enabled
 
 
+def test_stray_pieces_of_many_scans_go_or_stay(widget, ui, tmp_path: Path) -> None:
+    addSubject(1)
+    for chosen in (True, False):
+        ui.strayPiecesCheckBox.setChecked(chosen)
+        begin(ui, tmp_path / f"out {chosen}")
+        wait(lambda: ended(ui))
+        assert ("stray" in ui.batchTable.item(0, 1).toolTip()) == chosen
+
+
 def test_folder_is_filtered_and_a_bad_scan_is_marked(widget, ui, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     for name in ("a_T1", "a_T2", "b_T1"):

@@ -14,7 +14,7 @@ def segment(widget, seed: int = 0):
     volumeNode = addSubject(seed)[0]
     widget.ui.inputSelector.setCurrentNode(volumeNode)
     click(widget.ui.applyButton)
-    wait(lambda: "Done" in widget.ui.stateLabel.text or widget.ui.noticeLabel.text)
+    wait(lambda: not widget.panel._run.active or widget.ui.noticeLabel.text)
     return volumeNode, widget.panel._run.node
 
 
@@ -90,6 +90,14 @@ def test_uncertainty_volume_on_request(widget, ui) -> None:
     segment(widget)
     names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
     assert any(name.endswith("uncertainty") for name in names)
+
+
+def test_stray_pieces_stay_on_request(widget, ui) -> None:
+    segment(widget)
+    assert "stray pieces were left out" in ui.stateLabel.text  # a network that has learned nothing makes many
+    ui.strayPiecesCheckBox.setChecked(False)
+    segment(widget, seed=1)
+    assert "Done" in ui.stateLabel.text and "stray" not in ui.stateLabel.text
 
 
 def test_scene_close_while_a_scan_is_segmented(widget, ui) -> None:
