@@ -3,35 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .augmentation import affine_grid, random_affine, random_bending
-from .warp import sample
+from .warp import onehot_at, sample_at
+
+FEW_CLASSES = 6  # up to which interpolating one-hot label maps along with the image is the quickest way
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scan with its label map as they are kept, before rotation and scale.
+
+    Attributes:
+        image: (1, 1, D, H, W) in [0, 1].
+        labels: class indices (1, D, H, W) uint8.
+        class_count: K, background included.
+    """
+
+    image: Tensor
+    labels: Tensor
+    class_count: int
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Image (1, 1, *shape) and label map (1, K, *shape) at positions (1, 3, *shape) in ``grid_sample`` coordinates.
+
+        The label map is interpolated as if one-hot.
+        """
+        if self.class_count > FEW_CLASSES:
+            return sample_at(self.image, positions), self.labels_at(positions)
+        onehot = F.one_hot(self.labels.long(), self.class_count).movedim(-1, 1).float()
+        drawn = sample_at(torch.cat([self.image, onehot], dim=1), positions)
+        return drawn[:, :1], drawn[:, 1:]
+
+    def labels_at(self, positions: Tensor) -> Tensor:
+        """The label map alone."""
+        return onehot_at(self.labels, positions, self.class_count)
 
 
 @dataclass
 class Triple:
     """One draw for a BRBS step: an atlas and two unlabeled scans under the same rotation and scale.
 
-    Images are (1, 1, D, H, W) in [0, 1]; label maps (1, K, D, H, W), one-hot before interpolation.
+    Images are (1, 1, D, H, W) in [0, 1]; label maps (1, K, D, H, W), one-hot before interpolation, those of the scans
+    made when they are first asked for.
 
     Attributes:
-        atlas_source, scan_1_source: image and label map in one, (1, 1 + K, D, H, W), before rotation and scale.
+        atlas_source, scan_1_source, scan_2_source: what is seen.
         positions: where in the sources the drawn voxels lie, (1, 3, D, H, W) in ``grid_sample`` coordinates.
     """
 
-    atlas_image: Tensor
-    atlas_onehot: Tensor
-    scan_1: Tensor
-    scan_2: Tensor
-    scan_1_labels: Tensor
-    scan_2_labels: Tensor
-    atlas_source: Tensor
-    scan_1_source: Tensor
+    atlas_source: Source
+    scan_1_source: Source
+    scan_2_source: Source
     positions: Tensor
+
+    def __post_init__(self) -> None:
+        self.atlas_image, self.atlas_onehot = self.atlas_source.at(self.positions)
+        scans = torch.cat([self.scan_1_source.image, self.scan_2_source.image], dim=1)
+        self.scan_1, self.scan_2 = sample_at(scans, self.positions).split(1, dim=1)
+
+    @cached_property
+    def scan_1_labels(self) -> Tensor:
+        return self.scan_1_source.labels_at(self.positions)
+
+    @cached_property
+    def scan_2_labels(self) -> Tensor:
+        return self.scan_2_source.labels_at(self.positions)
 
 
 class TrainingData:
@@ -59,10 +101,6 @@ class TrainingData:
     def shape(self) -> tuple[int, int, int]:
         return tuple(self.atlas_images.shape[2:])
 
-    def onehot(self, labels: Tensor) -> Tensor:
-        """(N, D, H, W) class indices to (N, K, D, H, W) float32."""
-        return F.one_hot(labels.long(), self.class_count).movedim(-1, 1).float()
-
     def draw_index(self, generator: torch.Generator) -> int:
         """Index of one atlas."""
         return self._index(len(self.atlas_images), generator)
@@ -74,10 +112,7 @@ class TrainingData:
             Image (1, 1, D, H, W) and label map (1, K, D, H, W).
         """
         index = self.draw_index(generator) if atlas is None else atlas
-        grid = self._grid(generator, bend)
-        labels = self.onehot(self.atlas_labels[index : index + 1])
-        drawn = sample(torch.cat([self.atlas_images[index : index + 1], labels], dim=1), grid)
-        return drawn[:, :1], drawn[:, 1:]
+        return self._atlas(index).at(_positions(self._grid(generator, bend)))
 
     def draw_scans(self, generator: torch.Generator) -> tuple[int, int]:
         """Indices of two different unlabeled scans (of one scan twice where there is only one)."""
@@ -93,18 +128,14 @@ class TrainingData:
 
     def triple(self, atlas: int, scans: tuple[int, int], grid: Tensor) -> Triple:
         """An atlas and two scans with their current pseudo label maps, seen at a ``grid_sample`` grid."""
-        atlas_source = self._source(self.atlas_images, self.atlas_labels, atlas)
-        scan_sources = [self._source(self.scans, self.scan_labels, scan) for scan in scans]
-        drawn = sample(torch.cat([atlas_source, *scan_sources], dim=1), grid)
-        k = self.class_count
-        image, onehot, scan_1, labels_1, scan_2, labels_2 = drawn.split([1, k, 1, k, 1, k], dim=1)
-        positions = grid.permute(0, 4, 1, 2, 3)
-        return Triple(
-            image, onehot, scan_1, scan_2, labels_1, labels_2, atlas_source, scan_sources[0], positions
-        )
+        return Triple(self._atlas(atlas), *map(self._scan, scans), _positions(grid))
 
-    def _source(self, images: Tensor, labels: Tensor, index: int) -> Tensor:
-        return torch.cat([images[index : index + 1], self.onehot(labels[index : index + 1])], dim=1)
+    def _atlas(self, index: int) -> Source:
+        return Source(self.atlas_images[index : index + 1], self.atlas_labels[index : index + 1], self.class_count)
+
+    def _scan(self, index: int) -> Source:
+        labels = self.scan_labels[index : index + 1].clone()  # may be renewed while the draw is in use
+        return Source(self.scans[index : index + 1], labels, self.class_count)
 
     def _grid(self, generator: torch.Generator, bend: bool) -> Tensor:
         grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
@@ -113,3 +144,8 @@ class TrainingData:
     @staticmethod
     def _index(count: int, generator: torch.Generator) -> int:
         return int(torch.randint(count, (1,), generator=generator))
+
+
+def _positions(grid: Tensor) -> Tensor:
+    """(1, 3, D, H, W) of a sampling grid (1, D, H, W, 3)."""
+    return grid.permute(0, 4, 1, 2, 3)

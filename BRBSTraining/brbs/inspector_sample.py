@@ -20,7 +20,7 @@ from .losses import lncc
 from .metrics import dice
 from .model import ModelBundle
 from .steps import coarse_displacement, displacement, finer, generate_along
-from .warp import follow, identity_grid, jacobian_determinant, sample_at, warp
+from .warp import follow, identity_grid, jacobian_determinant, warp
 
 NEVER = 2.0  # a share of the style change that none reaches
 
@@ -200,7 +200,7 @@ class SamplePath:
             return self._atlas_labels, np.full(self._data.shape, NEVER, np.float32)
         own = self._data.atlas_labels.long().unsqueeze(1)
         scan_positions = follow(self._triple.positions, self._flow_u)
-        opinion = sample_at(self._triple.scan_1_source[:, 1:], scan_positions)
+        opinion = self._triple.scan_1_source.labels_at(scan_positions)
         mine = opinion.gather(1, own)
         best, other = opinion.scatter(1, own, -1.0).max(1, keepdim=True)
         # y_new is the argmax of (1 - beta) [class = own] + beta opinion, the first of equal classes.

@@ -207,11 +207,11 @@ def generate_sharp(
     scan by the same fraction beta.
     """
     scan_positions = follow(triple.positions, flow_u)
-    atlas_there = sample_at(triple.atlas_source, follow(triple.positions, alpha * flow_l))
-    scan_there = sample_at(triple.scan_1_source, follow(scan_positions, alpha * flow_l))
-    generated = torch.lerp(atlas_there, scan_there, beta)
-    passed = sample_at(triple.scan_1_source[:, :1], follow(scan_positions, flow_l))
-    return generated[:, :1], generated[:, 1:], passed
+    atlas, scan = triple.atlas_source, triple.scan_1_source
+    atlas_there, scan_there = follow(triple.positions, alpha * flow_l), follow(scan_positions, alpha * flow_l)
+    pairs = zip(atlas.at(atlas_there), scan.at(scan_there))
+    image, labels = (torch.lerp(of_atlas, of_scan, beta) for of_atlas, of_scan in pairs)
+    return image, labels, sample_at(scan.image, follow(scan_positions, flow_l))
 
 
 def segmentation_losses(

@@ -64,6 +64,40 @@ def sample_at(source: Tensor, positions: Tensor) -> Tensor:
     return sample(source, positions.permute(0, 2, 3, 4, 1))
 
 
+def onehot_at(labels: Tensor, positions: Tensor, classes: int) -> Tensor:
+    """:func:`sample_at` of a one-hot label map, which is never made: eight weights a voxel, however many classes.
+
+    Args:
+        labels: class indices (N, D, H, W) uint8.
+        positions: (N, 3, *shape) from :func:`follow`; outside lies zero, in all classes.
+        classes: K.
+
+    Returns:
+        (N, K, *shape) float32 in [0, 1].
+    """
+    found = torch.zeros(len(labels), classes, positions[0, 0].numel(), device=positions.device)
+    indices, flat = torch.zeros((), dtype=torch.long, device=positions.device), labels.flatten(1)
+    corners = [(indices, torch.ones((), device=positions.device))]
+    for size, along in zip(labels.shape[1:], positions.flatten(2).unbind(1)[::-1]):
+        corners = [
+            (index * size + neighbour, weight * share)
+            for index, weight in corners
+            for neighbour, share in _neighbours(along, size)
+        ]
+    for index, weight in corners:
+        found.scatter_add_(1, flat.gather(1, index).long().unsqueeze(1), weight.unsqueeze(1))
+    return found.unflatten(2, positions.shape[2:])
+
+
+def _neighbours(positions: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Both voxels around positions in [-1, 1] along an axis, and their shares; none for those outside."""
+    voxels = (positions + 1) * ((size - 1) / 2)
+    low = voxels.floor()
+    part = voxels - low
+    pairs = (low.long(), 1 - part), (low.long() + 1, part)
+    return [(index.clamp(0, size - 1), share * ((index >= 0) & (index < size))) for index, share in pairs]
+
+
 def inverse(flow: Tensor) -> Tensor:
     """The release's approximate inverse of a displacement field: -warp(flow, flow), in voxels."""
     return -warp(flow, flow)

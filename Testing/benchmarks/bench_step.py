@@ -59,6 +59,7 @@ def engine_step(size):
     from brbs.device import keep_freed_memory
     from brbs.learner import Learner
     from brbs.settings import PAPER
+    from brbs.warp import identity_grid
 
     keep_freed_memory()
     atlas, onehot, scan_1, scan_2 = volumes(size)
@@ -69,7 +70,7 @@ def engine_step(size):
 
     def step() -> None:
         learner._learn("registration", 0.5, pair_losses)
-        triple = steps.Triple(atlas, onehot, scan_1, scan_2, onehot, onehot, atlas, scan_1, atlas)
+        triple = data.triple(0, (0, 1), identity_grid(atlas.shape[2:], atlas.device))
         learner._learn("segmentation", 0.5, lambda: learner._segmentation_losses(triple))
 
     def pair_losses():

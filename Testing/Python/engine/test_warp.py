@@ -7,7 +7,18 @@ import torch
 from tiny_model import smooth_noise
 
 from brbs.steps import displacement
-from brbs.warp import compose, follow, identity_grid, inverse, jacobian_determinant, resize_flow, sample_at, warp
+from brbs.warp import (
+    compose,
+    follow,
+    identity_grid,
+    inverse,
+    jacobian_determinant,
+    onehot_at,
+    resize_flow,
+    sample,
+    sample_at,
+    warp,
+)
 
 SHAPE = (9, 12, 7)
 INNER = (slice(None), slice(None), slice(3, -3), slice(3, -3), slice(3, -3))
@@ -66,6 +77,17 @@ def test_following_positions_samples_the_source_once() -> None:
     shift = constant(1, 0, 0)
     there = follow(follow(start, shift), -shift)
     torch.testing.assert_close(sample_at(volume, there)[:, :, 1:-1], volume[:, :, 1:-1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (5, 1, 9)])
+def test_label_maps_are_interpolated_as_if_one_hot(shape) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 7, (2, *shape), generator=generator, dtype=torch.uint8)
+    grid = 1.2 * identity_grid(SHAPE, labels.device) + 0.1 * torch.randn(2, *SHAPE, 3, generator=generator)
+    onehot = torch.nn.functional.one_hot(labels.long(), 7).movedim(-1, 1).float()
+    found = onehot_at(labels, grid.permute(0, 4, 1, 2, 3), 7)
+    torch.testing.assert_close(found, sample(onehot, grid), rtol=0, atol=1e-5)
+    assert (found.sum(1) < 0.5).any(), "outside lies nothing, not even background"
 
 
 def test_the_inverse_of_a_shift_shifts_back() -> None:
