@@ -12,7 +12,8 @@ GOOD_FROM, ODD_FROM = 0.8, 0.6  # confidence from which the light is green, or y
 
 
 def confidenceMark(confidence: float) -> str:
-    """The traffic light of a confidence (0..1)."""
+    """The traffic light of a confidence (0..1), by the two decimals that are shown beside it."""
+    confidence = round(confidence, 2)
     return GOOD if confidence >= GOOD_FROM else ODD if confidence >= ODD_FROM else BAD
 
 

@@ -13,28 +13,26 @@ from brbs.pairing import find_pairs, pair_files
 
 from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
+from .Section import Guard, Section
 from .StudySession import StudySession
 
 MARKS = {"ready": GOOD, "structure": ODD, "odd": ODD}
 
 
-class AtlasSection:
-    """Shows the atlases with what is known of them, and adds and removes some.
+class AtlasSection(Section):
+    """Shows the atlases with what is known of them, and adds and removes some."""
 
-    Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        guard: runs a function and shows what is wrong with its input.
-    """
-
-    def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session = ui, session
+    def __init__(self, ui, session: StudySession, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
         self._table = RowTable(ui.atlasTable, [_("Scan"), _("Status"), _("Structures"), _("Segmentation")])
         self._drop = FileDrop(ui.atlasTable, lambda paths: guard(lambda: self._addPaths(paths)))
-        ui.addAtlasButton.connect("clicked(bool)", lambda checked: guard(self._addFromScene))
-        ui.addAtlasFilesButton.connect("clicked(bool)", lambda checked: guard(self._chooseFiles))
-        ui.addAtlasFolderButton.connect("clicked(bool)", lambda checked: guard(self._chooseFolder))
-        ui.removeAtlasButton.connect("clicked(bool)", lambda checked: guard(self._remove))
+        actions = {
+            ui.addAtlasButton: self._addFromScene,
+            ui.addAtlasFilesButton: self._chooseFiles,
+            ui.addAtlasFolderButton: self._chooseFolder,
+            ui.removeAtlasButton: self._remove,
+        }
+        self._onClick(actions)
         ui.atlasTable.connect("itemSelectionChanged()", self.updateButtons)
         for selector in (ui.atlasVolumeSelector, ui.atlasSegmentationSelector):
             selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())

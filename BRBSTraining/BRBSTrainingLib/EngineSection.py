@@ -7,24 +7,18 @@ from slicer.i18n import tr as _
 
 from .DeviceSelector import deviceText
 from .Installation import install
+from .Section import Guard, Section
 from .StudySession import StudySession
 
 
-class EngineSection:
-    """Tells what the engine lacks, installs it, and lets the user choose another Python for it.
+class EngineSection(Section):
+    """Tells what the engine lacks, installs it, and lets the user choose another Python for it."""
 
-    Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        guard: runs a function and shows what is wrong with its input.
-    """
-
-    def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session = ui, session
+    def __init__(self, ui, session: StudySession, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
         ui.pythonPathEdit.currentPath = session.logic.engine.chosenPython
         ui.pythonPathEdit.connect("currentPathChanged(QString)", self._choosePython)
-        ui.installButton.connect("clicked(bool)", lambda checked: guard(self._install))
-        ui.askEngineButton.connect("clicked(bool)", lambda checked: session.askEngine())
+        self._onClick({ui.installButton: self._install, ui.askEngineButton: session.askEngine})
 
     def update(self) -> None:
         """Shows what is known of the engine."""

@@ -20,6 +20,7 @@ from .InspectorPath import InspectorPath
 from .InspectorRun import InspectorRun
 from .InspectorScene import BOARD, GENERATED, JACOBIAN, MAGNITUDE, TARGET
 from .RowTable import RowTable
+from .Section import Guard, Section
 from .SettingsSection import SettingsSection
 from .StudySession import StudySession
 
@@ -27,18 +28,16 @@ OVERLAYS = (None, TARGET, BOARD, JACOBIAN, MAGNITUDE)
 TABLE_ROWS = 6  # that the table is high enough for; more are scrolled
 
 
-class InspectorSection:
+class InspectorSection(Section):
     """Generates a sample and lets the user move along its path.
 
     Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        settings: tells the device.
-        guard: runs a function and shows what is wrong with its input.
+        settings: tells the device; the others are those of every section.
     """
 
-    def __init__(self, ui, session: StudySession, settings: SettingsSection, guard) -> None:
-        self._ui, self._session, self._settings = ui, session, settings
+    def __init__(self, ui, session: StudySession, settings: SettingsSection, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
+        self._settings = settings
         self._run, self._shown = InspectorRun(session.logic.engine), session.logic.inspector
         self._layout, self._path = InspectorLayout(self._shown), InspectorPath(self._shown)
         self._table = RowTable(ui.inspectorTable, headers())
@@ -57,8 +56,7 @@ class InspectorSection:
             ui.nextSampleButton: lambda: self._step(1),
             ui.saveSheetButton: self._saveSheet,
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        self._onClick(actions)
         ui.alphaSlider.connect("valueChanged(double)", self._slideAlpha)
         ui.betaSlider.connect("valueChanged(double)", self._slideBeta)
         ui.fadeSlider.connect("valueChanged(double)", lambda value: self._lay())

@@ -12,20 +12,15 @@ from brbs.errors import InputError
 from .AtlasSection import MARKS, statusText
 from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, Row, RowTable
+from .Section import Guard, Section
 from .StudySession import StudySession
 
 
-class ScanSection:
-    """Shows the unlabeled scans with what is known of them, adds and removes some, opens one for annotation.
+class ScanSection(Section):
+    """Shows the unlabeled scans with what is known of them, adds and removes some, opens one for annotation."""
 
-    Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        guard: runs a function and shows what is wrong with its input.
-    """
-
-    def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session = ui, session
+    def __init__(self, ui, session: StudySession, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
         self._table = RowTable(ui.scanTable, [_("Scan"), _("Status"), _("Voxels"), _("Spacing (mm)")])
         self._drop = FileDrop(ui.scanTable, lambda paths: guard(lambda: self._addFiles(paths)))
         actions = {
@@ -36,8 +31,7 @@ class ScanSection:
             ui.removeScanButton: self._remove,
             ui.annotateButton: lambda: session.annotate(self._table.selected()[0]),
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        self._onClick(actions)
         ui.scanTable.connect("itemSelectionChanged()", self.updateButtons)
         ui.scanVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())
 

@@ -12,25 +12,21 @@ from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
 from .AdvancedForm import AdvancedForm
 from .AllDevices import ALL_GPUS, oneDevice
 from .DeviceSelector import AUTO, DeviceSelector
+from .Section import Guard, Section
 from .StudySession import StudySession
 from .TrainingJob import TrainingJob
 
 EARLIEST = 0.005  # progress from which the pace tells something
 
 
-class SettingsSection:
+class SettingsSection(Section):
     """Lets the user choose how to train and tells how long it will take.
 
     Preset and time limit are connected to the parameter node by the form.
-
-    Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        guard: runs a function and shows what is wrong with its input.
     """
 
-    def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session, self._guard = ui, session, guard
+    def __init__(self, ui, session: StudySession, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
         self._parameters = None
         self._devices = DeviceSelector(ui.deviceSelector, self.updateExpected, together=True)
         self._form = AdvancedForm(ui.advancedGroup.layout(), session, guard)

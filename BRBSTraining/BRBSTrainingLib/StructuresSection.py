@@ -11,23 +11,18 @@ from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.segments import default_label
 
+from .Section import Guard, Section
 from .StudySession import StudySession
 from .TerminologyDialog import askTerminology, terminologyName
 
 COLOUR, NAME, VALUE, TERMINOLOGY = range(4)
 
 
-class StructuresSection:
-    """Shows the study's structures and lets the user edit them.
+class StructuresSection(Section):
+    """Shows the study's structures and lets the user edit them."""
 
-    Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        guard: runs a function and shows what is wrong with its input.
-    """
-
-    def __init__(self, ui, session: StudySession, guard) -> None:
-        self._ui, self._session = ui, session
+    def __init__(self, ui, session: StudySession, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
         self._shown: tuple[Label, ...] = ()
         table = self._table = ui.structuresTable
         table.setColumnCount(4)
@@ -41,8 +36,7 @@ class StructuresSection:
         table.connect("cellChanged(int,int)", lambda row, column: guard(lambda: self._edited(row, column)))
         table.connect("cellDoubleClicked(int,int)", lambda row, column: guard(lambda: self._choose(row, column)))
         table.connect("itemSelectionChanged()", self.updateButtons)
-        ui.addStructureButton.connect("clicked(bool)", lambda checked: guard(self._add))
-        ui.removeStructureButton.connect("clicked(bool)", lambda checked: guard(self._remove))
+        self._onClick({ui.addStructureButton: self._add, ui.removeStructureButton: self._remove})
 
     def update(self) -> None:
         """Shows the study's structures as they are now."""

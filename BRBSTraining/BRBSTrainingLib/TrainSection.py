@@ -13,24 +13,23 @@ from brbs.model_description import MODEL_FILE
 from brbs.settings import PRESETS
 
 from .BackgroundJob import ENDED_STATES
+from .Section import Guard, Section
 from .SettingsSection import SettingsSection, durationText
 from .StudySession import StudySession
 
 PATIENCE_SECONDS = 60.0  # that a training is given to end by itself before it may be killed
 
 
-class TrainSection:
+class TrainSection(Section):
     """Start, pause, stop; progress, curves, sample, log.
 
     Args:
-        ui: the panel's widgets.
-        session: the panel's state.
-        settings: what is chosen to train with.
-        guard: runs a function and shows what is wrong with its input.
+        settings: what is chosen to train with; the others are those of every section.
     """
 
-    def __init__(self, ui, session: StudySession, settings: SettingsSection, guard) -> None:
-        self._ui, self._session, self._settings = ui, session, settings
+    def __init__(self, ui, session: StudySession, settings: SettingsSection, guard: Guard) -> None:
+        super().__init__(ui, session, guard)
+        self._settings = settings
         self._stopAskedAt: float | None = None
         actions = {
             ui.startButton: self._start,
@@ -42,8 +41,7 @@ class TrainSection:
             ui.openModelButton: lambda: slicer.util.selectModule("BRBSSegmentation"),
             ui.copyLogButton: lambda: qt.QApplication.clipboard().setText(ui.logText.plainText),
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        self._onClick(actions)
         ui.logGroup.connect("toggled(bool)", lambda shown: self._showLog())
 
     def update(self) -> None:

@@ -13,6 +13,9 @@ from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 from training_nodes import addSubject
 
+from brbs.model_description import model_identity
+from brbs.ranking import RankedScan, Ranking
+
 
 def rows(table) -> list[list[str]]:
     return [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
@@ -149,6 +152,18 @@ def test_ranking_of_another_model_is_not_shown(widget, ui, model: Path) -> None:
     click(ui.rankButton)
     click(ui.rankButton)  # stops
     assert "Not ranked" in ui.rankLabel.text or "not been looked at" in ui.rankLabel.text
+
+
+def test_scans_of_the_same_shown_confidence_have_the_same_light(model: Path, request) -> None:
+    import BRBSTraining
+
+    study = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent)
+    confidences = zip(study.study.unlabeled, (0.796, 0.804), strict=True)
+    scans = tuple(RankedScan(scan, {"organ": value}) for scan, value in confidences)
+    Ranking(model_identity(model), scans, waiting=0).save(study.folder / "ranking.json")
+    table = request.getfixturevalue("ui").rankTable
+    assert [row[1] for row in rows(table)] == ["0.80", "0.80"]
+    assert len({table.item(row, 1).toolTip().splitlines()[0] for row in range(2)}) == 1
 
 
 def test_model_from_elsewhere_ranks_nothing(widget, ui, tmp_path: Path) -> None:
