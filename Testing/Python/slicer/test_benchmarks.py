@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,15 @@ def test_annotate_next(scans_with_truth: list, tmp_path: Path) -> None:
     lines = told(sys.executable, script, *scans_with_truth, "--steps", 3, "--output", tmp_path / "out").splitlines()
     assert [line.split(" alone")[0] for line in lines[-3:-1]] == ["atlas 0", "atlas 1"]
     assert "atlas 1, suggested" in lines[-3] and lines[-1].startswith("mean over 2 first atlases")
+
+
+def test_quality(scans_with_truth: list, tmp_path: Path) -> None:
+    """An aim that any network reaches ends the training at the first look; one that none reaches is told as such."""
+    minutes = ["--minutes", 0.05, "--every", 0]
+    told = run("quality", *scans_with_truth, *minutes, "--dice", 0, "--output", tmp_path / "easy")
+    assert re.search(r"Dice 0.00 after \d+ s, \d+ steps", told)
+    told = run("quality", *scans_with_truth, *minutes, "--dice", 1, "--output", tmp_path / "hard")
+    assert "Dice 1.00 not reached" in told
 
 
 def test_all_of_them_are_here() -> None:
