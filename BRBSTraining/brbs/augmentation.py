@@ -12,7 +12,7 @@ from .warp import identity_grid
 
 ROTATION_DEGREES = 20.0  # each axis, as published
 SCALE_RANGE = (0.75, 1.25)  # as published
-BENDING_VOXELS = 3.0  # largest standard deviation of the coarse displacement
+BENDING_VOXELS = 3.0  # largest standard deviation of the coarse displacement, in voxels of the finest axis
 BENDING_CELL = 10  # voxels between two coarse displacements
 
 
@@ -48,12 +48,22 @@ def affine_grid(shape: Sequence[int], matrix: Tensor, device: torch.device) -> T
     return identity_grid(tuple(shape), device) @ matrix.T.to(device)
 
 
-def random_bending(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
-    """Draws a smooth random offset (1, D, H, W, 3) in ``grid_sample`` coordinates, to be added to a grid."""
+def random_bending(
+    shape: Sequence[int], spacing: Sequence[float], generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Draws a smooth random offset (1, D, H, W, 3) in ``grid_sample`` coordinates, to be added to a grid.
+
+    Args:
+        shape: (D, H, W) of the volume.
+        spacing: mm, same order; it bends by as many mm along each axis, voxels being those of the finest one.
+        generator: CPU generator of the draws.
+        device: of the offset.
+    """
     coarse = [max(3, round(size / BENDING_CELL) + 1) for size in shape]
     strength = BENDING_VOXELS * torch.rand(1, generator=generator)
     voxels = strength * torch.randn(1, 3, *coarse, generator=generator)
-    unit = voxels * torch.tensor([2 / max(size - 1, 1) for size in reversed(shape)]).view(1, 3, 1, 1, 1)
+    units = [2 / max(size - 1, 1) * min(spacing) / edge for size, edge in zip(reversed(shape), reversed(spacing))]
+    unit = voxels * torch.tensor(units).view(1, 3, 1, 1, 1)
     smooth = F.interpolate(unit.to(device), size=tuple(shape), mode="trilinear", align_corners=True)
     return smooth.permute(0, 2, 3, 4, 1)
 

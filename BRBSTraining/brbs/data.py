@@ -55,12 +55,14 @@ class Triple:
     Attributes:
         atlas_source, scan_1_source, scan_2_source: what is seen.
         positions: where in the sources the drawn voxels lie, (1, 3, D, H, W) in ``grid_sample`` coordinates.
+        spacing: mm of the voxels, (D, H, W) order.
     """
 
     atlas_source: Source
     scan_1_source: Source
     scan_2_source: Source
     positions: Tensor
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
         self.atlas_image, self.atlas_onehot = self.atlas_source.at(self.positions)
@@ -128,7 +130,7 @@ class TrainingData:
 
     def triple(self, atlas: int, scans: tuple[int, int], grid: Tensor) -> Triple:
         """An atlas and two scans with their current pseudo label maps, seen at a ``grid_sample`` grid."""
-        return Triple(self._atlas(atlas), *map(self._scan, scans), _positions(grid))
+        return Triple(self._atlas(atlas), *map(self._scan, scans), _positions(grid), self.spacing)
 
     def _atlas(self, index: int) -> Source:
         return Source(self.atlas_images[index : index + 1], self.atlas_labels[index : index + 1], self.class_count)
@@ -139,7 +141,7 @@ class TrainingData:
 
     def _grid(self, generator: torch.Generator, bend: bool) -> Tensor:
         grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
-        return grid + random_bending(self.shape, generator, self.device) if bend else grid
+        return grid + random_bending(self.shape, self.spacing, generator, self.device) if bend else grid
 
     @staticmethod
     def _index(count: int, generator: torch.Generator) -> int:

@@ -15,7 +15,7 @@ from .volumes import LARGEST_LABEL
 
 
 def check_description(description: dict[str, Any], folder: str | Path) -> None:
-    """Checks structures, working grid, widths, settings and provenance, each by itself.
+    """Checks structures, working grid, widths and strides, settings and provenance, each by itself.
 
     Args:
         description: of :func:`brbs.model_description.read_description`.
@@ -27,7 +27,7 @@ def check_description(description: dict[str, Any], folder: str | Path) -> None:
     checks = {
         "structures": lambda: _check_labels(description["labels"]),
         "working grid": lambda: WorkingGrid.from_json(description["grid"]),
-        "networks": lambda: _check_widths(description["channels"]),
+        "networks": lambda: _check_networks(description["channels"], description.get("strides")),
         "settings": lambda: Settings.from_json(description["settings"]),
         "origin": lambda: _check_provenance(description.get("provenance", {})),
     }
@@ -51,10 +51,15 @@ def _check_labels(labels: Any) -> None:
             raise ValueError(f"structure {label.value!r} has values of a wrong type")
 
 
-def _check_widths(channels: Any) -> None:
+def _check_networks(channels: Any, strides: Any) -> None:
     if not isinstance(channels, list):
         raise ValueError("their widths are no list")
     Settings(channels=tuple(channels))
+    if strides is None:
+        return
+    levels = [step for step in strides if len(step) == 3 and all(type(part) is int and part in (1, 2) for part in step)]
+    if not len(levels) == len(strides) == len(channels) // 2:
+        raise ValueError("their strides are not 1 or 2 for each axis and level")
 
 
 def _check_provenance(provenance: Any) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import Geometry, box_corners, placed_bounds
+from .anisotropy import grid_multiples
 from .grid import SAME_SPACING, WorkingGrid
 from .settings import Settings
 
 log = logging.getLogger("brbs")
 
 SMALLEST_BUDGET, LARGEST_BUDGET = 32**3, 160**3  # voxels of a working grid
+SMALLEST_GRID = 8**3
 CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
 
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
@@ -27,7 +29,6 @@ def choose_grid(
     unlabeled: Sequence[Geometry],
     settings: Settings,
     voxel_budget: int,
-    multiple: int = 8,
 ) -> WorkingGrid:
     """Chooses the working grid of a study and says in the log what was chosen and why.
 
@@ -36,16 +37,15 @@ def choose_grid(
         unlabeled: the other scans' geometry.
         settings: spacing, alignment, region, region_margin, intensity, percentiles, window are used.
         voxel_budget: most voxels the grid may have.
-        multiple: every size is a multiple of this.
 
     Raises:
-        ValueError: the budget is below the smallest grid, `multiple` cubed.
+        ValueError: the budget is below the smallest grid.
     """
     geometries = [Geometry.of(image) for image, _ in atlases]
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
     grid = WorkingGrid(
-        *fit_grid(extent, spacing, voxel_budget, multiple),
+        *fit_grid(extent, spacing, voxel_budget),
         alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
         intensity=settings.intensity,
         percentiles=tuple(settings.percentiles),
@@ -53,7 +53,7 @@ def choose_grid(
     )
     if settings.region == "labels":
         low, high = _label_bounds(grid, atlases, settings.region_margin)
-        size, fitted = fit_grid(high - low, spacing, voxel_budget, multiple)
+        size, fitted = fit_grid(high - low, spacing, voxel_budget)
         offset = tuple(float(value) for value in (low + high) / 2)
         grid = replace(grid, size=size, spacing=fitted, offset=offset, region="labels")
     if not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING):
@@ -73,20 +73,22 @@ def _times(values: Iterable[float], style: str) -> str:
 
 
 def fit_grid(
-    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int, multiple: int = 8
+    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Size and spacing that cover `extent` (mm) within the budget.
 
     No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
-    coarsest last, and all together once they are equal.
+    coarsest last, and all together once they are equal. Sizes can be halved as often as the networks will.
     """
-    if voxel_budget < multiple**3:
-        raise ValueError(f"a budget of {voxel_budget} voxels is below the smallest grid, {multiple}^3")
+    if voxel_budget < SMALLEST_GRID:
+        raise ValueError(f"a budget of {voxel_budget} voxels is below the smallest grid, {SMALLEST_GRID}")
 
     def at(floor: float) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
         coarse = np.maximum(spacing, floor)
-        blocks = np.maximum(np.ceil((extent / coarse - 0.01) / multiple), 1)  # a hundredth of a voxel may stick out
-        return tuple(int(count) * multiple for count in blocks), tuple(float(value) for value in coarse)
+        multiples = grid_multiples(coarse)
+        blocks = np.maximum(np.ceil((extent / coarse - 0.01) / multiples), 1)  # a hundredth of a voxel may stick out
+        size = tuple(int(count) * multiple for count, multiple in zip(blocks, multiples))
+        return size, tuple(float(value) for value in coarse)
 
     low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
     if math.prod(at(low)[0]) <= voxel_budget:

@@ -47,7 +47,9 @@ def physical_frame(grid: WorkingGrid, placement: sitk.Transform) -> sitk.Image:
     return frame
 
 
-def displacement_transform(flow: np.ndarray, frame: sitk.Image, scale: int = 1) -> sitk.DisplacementFieldTransform:
+def displacement_transform(
+    flow: np.ndarray, frame: sitk.Image, scales: Sequence[int] = (1, 1, 1)
+) -> sitk.DisplacementFieldTransform:
     """A displacement field in voxels as a transform of ITK, on the grid that R computes it on.
 
     ITK's linear interpolation of the coarse grid is the engine's own way to full resolution (:func:`brbs.steps.finer`);
@@ -56,18 +58,19 @@ def displacement_transform(flow: np.ndarray, frame: sitk.Image, scale: int = 1) 
     Args:
         flow: (3, d, h, w) in voxels of its grid, (D, H, W) order, pull-back.
         frame: image on the working grid, which tells where in space that lies.
-        scale: how many voxels of ``frame`` make a cell of the field's grid along each axis.
+        scales: how many voxels of ``frame`` make a cell of the field's grid along (D, H, W).
 
     Returns:
         Maps points of the fixed grid to points of the moving image, LPS mm; identity away from the grid.
     """
-    around = 0 if scale == 1 else 1
-    flow = np.pad(flow, [(0, 0)] + [(around, around)] * 3, mode="edge")
-    spacing = scale * np.array(frame.GetSpacing())
+    around = [0 if scale == 1 else 1 for scale in scales]
+    flow = np.pad(flow, [(0, 0), *zip(around, around)], mode="edge")
+    spacing = np.array(scales[::-1]) * frame.GetSpacing()
     steps = np.moveaxis(flow[::-1], 0, -1).astype(np.float64) * spacing
     field = sitk.GetImageFromArray(steps @ np.reshape(frame.GetDirection(), (3, 3)).T, isVector=True)
-    first = (scale - 1) / 2 - around * scale  # centre of the field's first cell, in voxels of the frame
-    field.SetOrigin(frame.TransformContinuousIndexToPhysicalPoint([first] * 3))
+    # centre of the field's first cell, in voxels of the frame
+    first = [(scale - 1) / 2 - margin * scale for scale, margin in zip(scales, around)]
+    field.SetOrigin(frame.TransformContinuousIndexToPhysicalPoint(first[::-1]))
     field.SetSpacing(spacing.tolist())
     field.SetDirection(frame.GetDirection())
     return sitk.DisplacementFieldTransform(field)
@@ -102,7 +105,7 @@ def write_sample(
         names.STYLE_DIFFERENCE: image(sample.style_difference),
         names.SPACE: image(sample.space_image),
         names.DISPLACEMENT: lambda path: _write_transform(
-            displacement_transform(sample.coarse_flow, frame, sample.scale), path
+            displacement_transform(sample.coarse_flow, frame, sample.scales), path
         ),
         names.JACOBIAN: image(sample.jacobian),
         names.FIGURES: lambda path: write_json(path, sample.figures),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .anisotropy import axis_scales
 from .data import TrainingData
 from .device import memory_format
 from .generation import draw_path
@@ -37,8 +38,8 @@ class Sample:
         style_labels: the class that the label map turns to as style is taken over; lies over the atlas.
         style_switch: the share beta of the style change above which it does, float32; ``NEVER`` where it does not.
         flow: (3, D, H, W) displacement atlas -> space scan in voxels, (D, H, W) order, pull-back: the whole of it.
-        coarse_flow: (3, d, h, w), the same as R gives it, on a grid and in voxels ``scale`` times coarser.
-        scale: settings' ``registration_scale``.
+        coarse_flow: (3, d, h, w), the same as R gives it, on a grid and in voxels ``scales`` times coarser.
+        scales: voxels that make one of R's along (D, H, W).
         jacobian: determinant of ``flow``.
         generated_image, generated_labels: x_new and y_new, made as the model's training makes them.
         figures: alpha, beta, LNCC and folding as JSON values, see :func:`brbs.inspector.inspect`.
@@ -53,7 +54,7 @@ class Sample:
     style_switch: np.ndarray
     flow: np.ndarray
     coarse_flow: np.ndarray
-    scale: int
+    scales: tuple[int, ...]
     jacobian: np.ndarray
     generated_image: np.ndarray
     generated_labels: np.ndarray
@@ -106,10 +107,11 @@ class SamplePath:
             segmentation = bundle.segmentation_net().to(device, memory_format=memory_format(device))
             self._data.scan_labels[0] = segmentation(style)[0].argmax(0)
         registration = bundle.registration_net().to(device, memory_format=memory_format(device))
-        image, scale = self._data.atlas_images, bundle.settings.registration_scale
-        self._flow_u = displacement(registration, style, image, scale)
-        self._coarse_flow_l = coarse_displacement(registration, image, space, scale)
-        self._flow_l = finer(self._coarse_flow_l, scale, self._data.shape)
+        image = self._data.atlas_images
+        self._scales = axis_scales(bundle.settings.registration_scale, self._data.spacing)
+        self._flow_u = displacement(registration, style, image, self._scales)
+        self._coarse_flow_l = coarse_displacement(registration, image, space, self._scales)
+        self._flow_l = finer(self._coarse_flow_l, self._scales, self._data.shape)
         self._triple = self._data.triple(0, (0, 1), identity_grid(self._data.shape, device))
 
     @torch.no_grad()
@@ -151,7 +153,7 @@ class SamplePath:
             style_switch=style_switch,
             flow=self._flow_l[0].cpu().numpy(),
             coarse_flow=self._coarse_flow_l[0].cpu().numpy(),
-            scale=self.settings.registration_scale,
+            scales=self._scales,
             jacobian=_array(jacobian),
             generated_image=_array(generated),
             generated_labels=_array(labels.to(torch.uint8)),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .anisotropy import Strides
 from .data import TrainingData, Triple
 from .device import autocast, memory_format, reduced_precision
 from .networks import RegistrationNet, SegmentationNet
@@ -18,7 +19,7 @@ from .steps import Losses, Network, atlas_step, registration_step, segmentation_
 
 # Between the random streams of processes that learn together; wide of the seeds that validation and samples take.
 SEED_STRIDE = 1000
-COARSE_SCALE = 2  # of the volumes that S begins with
+COARSE_SCALE = 2  # of the volumes that S begins with, see `brbs.anisotropy.axis_scales`
 REFRESH_SHARE = 0.1  # of the training after which a scan's pseudo labels are renewed when it is drawn
 
 
@@ -31,6 +32,7 @@ class Learner:
         channels: widths of both U-Nets.
         sparing: train in much less memory, in about a third more time; see :class:`brbs.networks.UNet`.
         group: processes that learn together: each draws by itself, their gradients are averaged.
+        strides: of both U-Nets, see :class:`brbs.networks.UNet`.
     """
 
     def __init__(
@@ -40,12 +42,13 @@ class Learner:
         channels: tuple[int, ...],
         sparing: bool = False,
         group: Group = ALONE,
+        strides: Strides | None = None,
     ) -> None:
         self.data, self.settings, self.device, self.group = data, settings, data.device, group
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.segmentation = self._place(SegmentationNet(data.class_count, channels))
-            self.registration = self._place(RegistrationNet(channels))
+            self.segmentation = self._place(SegmentationNet(data.class_count, channels, strides))
+            self.registration = self._place(RegistrationNet(channels, strides))
         self.segmentation.unet.sparing = self.registration.unet.sparing = sparing
         self.teacher = copy.deepcopy(self.segmentation).requires_grad_(False) if settings.averaging else None
         self.optimisers = {

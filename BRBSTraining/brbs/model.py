@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from . import __version__
+from .anisotropy import Strides
 from .bundle_file import check_bundle
 from .errors import InputError
 from .files import replacing, write_json
@@ -43,6 +44,7 @@ class ModelBundle:
         atlas_images: (A, D, H, W) float16 in [0, 1] on the working grid; A may be 0.
         atlas_labels: (A, D, H, W) uint8 class indices.
         provenance: atlas names, steps, metrics, versions: JSON values.
+        strides: of the U-Nets, see :class:`brbs.networks.UNet`.
     """
 
     schema: LabelSchema
@@ -54,6 +56,7 @@ class ModelBundle:
     atlas_images: np.ndarray
     atlas_labels: np.ndarray
     provenance: dict[str, Any] = field(default_factory=dict)
+    strides: Strides | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the bundle; a bundle already there is replaced only once the new one is complete.
@@ -84,6 +87,7 @@ class ModelBundle:
             "labels": self.schema.to_json(),
             "grid": self.grid.to_json(),
             "channels": list(self.channels),
+            "strides": None if self.strides is None else [list(step) for step in self.strides],
             "settings": self.settings.to_json(),
             "provenance": self.provenance | {"versions": versions()},
             "files": files,
@@ -112,6 +116,7 @@ class ModelBundle:
                 atlas_images=tensors["atlases"]["images"].float().numpy(),
                 atlas_labels=tensors["atlases"]["labels"].numpy(),
                 provenance=description["provenance"],
+                strides=_strides(description.get("strides")),  # not in older models
             )
             bundle._check_atlases()
             return bundle
@@ -138,7 +143,8 @@ class ModelBundle:
         Raises:
             InputError: the weights do not fit the structures and widths.
         """
-        return _with_weights(lambda: SegmentationNet(self.schema.class_count, self.channels), self.segmentation)
+        classes = self.schema.class_count
+        return _with_weights(lambda: SegmentationNet(classes, self.channels, self.strides), self.segmentation)
 
     def registration_net(self) -> RegistrationNet:
         """R with its weights, ready to predict.
@@ -148,7 +154,11 @@ class ModelBundle:
         """
         if self.registration is None:
             raise InputError("this model has no registration network; train it with BRBS or import Reger weights too")
-        return _with_weights(lambda: RegistrationNet(self.channels), self.registration)
+        return _with_weights(lambda: RegistrationNet(self.channels, self.strides), self.registration)
+
+
+def _strides(steps: list[list[int]] | None) -> Strides | None:
+    return None if steps is None else tuple(map(tuple, steps))
 
 
 def versions() -> dict[str, str]:

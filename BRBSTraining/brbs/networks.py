@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .anisotropy import Strides
 from .group_norm import GroupNorm
 
 SPARING_VOXELS = 24**3  # of a volume from which on it goes through a block alone where memory is to be spared
@@ -37,48 +38,53 @@ class DoubleConvolution(nn.Module):
 
 
 class Down(nn.Module):
-    """Halves the resolution by max pooling, then convolves."""
+    """Halves the resolution by max pooling along the axes whose stride is 2, then convolves."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
         super().__init__()
-        self.maxpool_conv = nn.Sequential(nn.MaxPool3d(2), DoubleConvolution(in_channels, out_channels))
+        self.maxpool_conv = nn.Sequential(nn.MaxPool3d(stride), DoubleConvolution(in_channels, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maxpool_conv(x)
 
 
 class Up(nn.Module):
-    """Doubles the resolution trilinearly, joins the skip connection, then convolves."""
+    """Undoes a level's strides by trilinear interpolation, joins the skip connection, then convolves."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
         super().__init__()
+        self.stride = stride
         self.conv = DoubleConvolution(in_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         if x.device.type != "cpu":
-            x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+            x = F.interpolate(x, scale_factor=self.stride, mode="trilinear", align_corners=True)
             return self.conv(torch.cat([skip, x], dim=1))
         # The same sums in another order: a CPU convolves two narrow volumes faster than a wide one, copies included.
         first, *rest = self.conv.double_conv
         over_skip, over_x = first.weight.split([skip.shape[1], x.shape[1]], dim=1)
-        joined = F.conv3d(skip, over_skip, first.bias, padding=1) + F.conv3d(double_size(x), over_x, padding=1)
+        doubled = double_size(x, self.stride)
+        joined = F.conv3d(skip, over_skip, first.bias, padding=1) + F.conv3d(doubled, over_x, padding=1)
         for layer in rest:
             joined = layer(joined)
         return joined
 
 
-def double_size(x: Tensor) -> Tensor:
+def double_size(x: Tensor, stride: tuple[int, int, int] = (2, 2, 2)) -> Tensor:
     """Trilinear x2 with corners kept, as matrix products: on a CPU several times faster than ``interpolate``.
 
     Args:
         x: (N, C, D, H, W), fastest in channels-last layout.
+        stride: 2 for an axis that is doubled, 1 for one that stays.
 
     Returns:
-        (N, C, 2 D, 2 H, 2 W), channels last.
+        (N, C, 2 D, 2 H, 2 W) if all are doubled, channels last.
     """
     n, c, *shape = x.shape
     x = x.permute(0, 2, 3, 4, 1)
     for axis in (2, 1, 0):  # the last first: the largest product is then one large matrix product
+        if stride[axis] == 1:
+            continue
         size = shape[axis]
         before = n * math.prod(shape[:axis])
         after = c * math.prod(shape[axis + 1 :])
@@ -104,29 +110,33 @@ class UNet(nn.Module):
         in_channels: channels of the input volume.
         channels: widths of the blocks in the order they are passed: first block, each level down, each level up.
             Its length is odd: ``2 * levels + 1``.
+        strides: 2 or 1 for each axis (D, H, W), level by level down; None: 2 for all, as published.
 
     Attributes:
         sparing: keep the blocks' ends alone for the backward pass and compute what lies between anew, volume by
             volume: a third of the memory, about a third more time, the same gradients up to rounding.
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, channels: Sequence[int], strides: Strides | None = None) -> None:
         super().__init__()
         if len(channels) % 2 == 0 or len(channels) < 3:
             raise ValueError(f"channels needs an odd number of widths, at least 3; got {tuple(channels)}")
         self.levels = len(channels) // 2
+        strides = ((2, 2, 2),) * self.levels if strides is None else strides
+        self.multiples = tuple(map(math.prod, zip(*strides, strict=True)))
         self.sparing = False
         self.inc = DoubleConvolution(in_channels, channels[0])
         for level in range(1, self.levels + 1):
-            self.add_module(f"down{level}", Down(channels[level - 1], channels[level]))
+            self.add_module(f"down{level}", Down(channels[level - 1], channels[level], strides[level - 1]))
         for level in range(1, self.levels + 1):
             below = channels[self.levels + level - 1]
             skip = channels[self.levels - level]
-            self.add_module(f"up{level}", Up(below + skip, channels[self.levels + level]))
+            width = channels[self.levels + level]
+            self.add_module(f"up{level}", Up(below + skip, width, strides[self.levels - level]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, in_channels, D, H, W) to (N, channels[-1], D, H, W); any size is accepted."""
-        x, margins = pad_to_multiple(x, 2**self.levels)
+        x, margins = pad_to_multiple(x, self.multiples)
         skips = [self._through("inc", x)]
         for level in range(1, self.levels + 1):
             skips.append(self._through(f"down{level}", skips[-1]))
@@ -145,14 +155,14 @@ class UNet(nn.Module):
         return torch.cat([checkpoint(block, *part, use_reentrant=False) for part in parts])
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, ...]]:
-    """Pads the three spatial axes symmetrically with zeros up to a multiple.
+def pad_to_multiple(x: Tensor, multiples: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
+    """Pads the three spatial axes symmetrically with zeros up to a multiple, given for each.
 
     Returns:
         The padded tensor and its margins in the order of ``torch.nn.functional.pad`` (last axis first).
     """
     margins: list[int] = []
-    for size in reversed(x.shape[2:]):
+    for size, multiple in zip(reversed(x.shape[2:]), reversed(multiples)):
         missing = -size % multiple
         margins += [missing // 2, missing - missing // 2]
     return (F.pad(x, margins) if any(margins) else x), tuple(margins)
@@ -166,9 +176,9 @@ def crop_margins(x: Tensor, margins: Sequence[int]) -> Tensor:
 class RegistrationNet(nn.Module):
     """R: a displacement field from a pair of scans."""
 
-    def __init__(self, channels: Sequence[int] = PAPER_CHANNELS) -> None:
+    def __init__(self, channels: Sequence[int] = PAPER_CHANNELS, strides: Strides | None = None) -> None:
         super().__init__()
-        self.unet = UNet(2, channels)
+        self.unet = UNet(2, channels, strides)
         self.out_conv = nn.Conv3d(channels[-1], 3, kernel_size=1)
         initialise(self)
 
@@ -185,9 +195,11 @@ class RegistrationNet(nn.Module):
 class SegmentationNet(nn.Module):
     """S: class logits (N, K, D, H, W) from a scan (N, 1, D, H, W) in [0, 1]."""
 
-    def __init__(self, classes: int, channels: Sequence[int] = PAPER_CHANNELS) -> None:
+    def __init__(
+        self, classes: int, channels: Sequence[int] = PAPER_CHANNELS, strides: Strides | None = None
+    ) -> None:
         super().__init__()
-        self.unet = UNet(1, channels)
+        self.unet = UNet(1, channels, strides)
         self.out_conv = nn.Conv3d(channels[-1], classes, kernel_size=1)
         initialise(self)
 
@@ -200,10 +212,3 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight)
-
-
-def default_channels(shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Widths of the U-Net for a grid (D, H, W): 16, doubled at each level down while 4 voxels remain; 2 to 4 levels."""
-    levels = max(2, min(4, int(math.log2(min(shape) / 4))))
-    down = [16 * 2**level for level in range(levels + 1)]
-    return tuple(down + down[-2::-1])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .anisotropy import axis_scales
 from .device import autocast, memory_format
 from .model import ModelBundle
 from .steps import displacement
@@ -26,7 +27,8 @@ class Propagation:
     """
 
     def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
-        self.device, self.scale = device, bundle.settings.registration_scale
+        self.device = device
+        self.scales = axis_scales(bundle.settings.registration_scale, bundle.grid.spacing[::-1])
         self.network = bundle.registration_net().to(device, memory_format=memory_format(device))
         self.images = torch.as_tensor(bundle.atlas_images, dtype=torch.float32, device=device).unsqueeze(1)
         labels = torch.as_tensor(bundle.atlas_labels, device=device).long()
@@ -43,7 +45,7 @@ class Propagation:
         for image in self.images.split(1):
             check()
             with autocast(self.device):
-                flow = displacement(self.network, image, scan, self.scale)
+                flow = displacement(self.network, image, scan, self.scales)
             yield flow.float()
 
     @torch.no_grad()

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
+from .anisotropy import default_unet
 from .data import TrainingData
 from .device import keep_freed_memory, voxel_budget
 from .learner import Learner
-from .networks import default_channels
 from .settings import Settings
 
 #: Where in the training each measured phase lies; both networks learn in every step of the last.
@@ -41,7 +41,7 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
     settings = replace(
         Settings(), segmentation_share=0.4, coarse_share=0.25, registration_share=0.1, registration_interval=1
     )
-    learner = Learner(_made_up_data(edge, device), settings, default_channels((edge, edge, edge)))
+    learner = Learner(_made_up_data(edge, device), settings, default_unet((edge, edge, edge), (1, 1, 1))[0])
     return {"volume": edge**3, **{name: _fastest(learner, progress) for name, progress in PROGRESS.items()}}
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .anisotropy import axis_scales
 from .augmentation import random_contrast
 from .data import TrainingData, Triple
 from .generation import draw_fractions, draw_path, mixture, space_style_sample
@@ -25,6 +26,7 @@ from .warp import follow, resize_flow, sample_at, warp
 
 Losses = dict[str, Tensor]
 Network = Callable[..., Tensor]
+Scales = tuple[int, ...]  # along (D, H, W)
 
 
 def supervised_loss(logits: Tensor, target: Tensor, cross_entropy_weight: float) -> Tensor:
@@ -41,15 +43,16 @@ def atlas_step(
     """Warm-up of S: two augmented atlases, ordinary supervised learning.
 
     Args:
-        scale: S sees them so many times coarser, see :func:`coarser`.
+        scale: S sees them so many times coarser, see :func:`brbs.anisotropy.axis_scales`.
     """
+    scales = axis_scales(scale, data.spacing)
     draws = [data.draw_atlas(generator, settings.augmentation == "full") for _ in range(2)]
     images = torch.cat([image for image, _ in draws])
     if settings.augmentation != "published":
         images = random_contrast(images, generator)
     target = torch.cat([onehot for _, onehot in draws])
-    logits = segmentation(coarser(images, scale))
-    loss = supervised_loss(logits, coarser(target, scale), settings.cross_entropy_weight)
+    logits = segmentation(coarser(images, scales))
+    loss = supervised_loss(logits, coarser(target, scales), settings.cross_entropy_weight)
     return {"segmentation": loss, "segmentation_total": loss}
 
 
@@ -91,32 +94,31 @@ def registration_step(
     pairs = [(atlas, scan_1), (atlas, scan_2), (scan_2, scan_1)]
     # The swap with chance 1/2 of the release changes nothing here: both directions are always computed.
     (image_1, labels_1), (image_2, labels_2) = pairs[int(torch.randint(3, (1,), generator=generator))]
-    image_1, image_2, labels_1, labels_2 = (
-        coarser(part, settings.registration_scale) for part in (image_1, image_2, labels_1, labels_2)
-    )
+    scales = axis_scales(settings.registration_scale, triple.spacing)
+    image_1, image_2, labels_1, labels_2 = (coarser(part, scales) for part in (image_1, image_2, labels_1, labels_2))
     return registration_losses(registration, image_1, image_2, labels_1, labels_2, settings)
 
 
-def coarser(volume: Tensor, scale: int) -> Tensor:
-    """Mean over cells of scale^3 voxels (ragged edge cells included)."""
-    return volume if scale == 1 else F.avg_pool3d(volume, scale, ceil_mode=True, count_include_pad=False)
+def coarser(volume: Tensor, scales: Scales) -> Tensor:
+    """Mean over cells of so many voxels along each axis (ragged edge cells included)."""
+    return volume if max(scales) == 1 else F.avg_pool3d(volume, scales, ceil_mode=True, count_include_pad=False)
 
 
-def displacement(registration: Network, moving: Tensor, fixed: Tensor, scale: int) -> Tensor:
-    """R's displacement field at full resolution, computed on volumes ``scale`` times coarser."""
-    return finer(coarse_displacement(registration, moving, fixed, scale), scale, moving.shape[2:])
+def displacement(registration: Network, moving: Tensor, fixed: Tensor, scales: Scales) -> Tensor:
+    """R's displacement field at full resolution, computed on volumes ``scales`` times coarser along each axis."""
+    return finer(coarse_displacement(registration, moving, fixed, scales), scales, moving.shape[2:])
 
 
-def coarse_displacement(registration: Network, moving: Tensor, fixed: Tensor, scale: int) -> Tensor:
-    """R's displacement field in voxels of volumes ``scale`` times coarser, see :func:`coarser`."""
-    return registration(coarser(moving, scale), coarser(fixed, scale)).float()
+def coarse_displacement(registration: Network, moving: Tensor, fixed: Tensor, scales: Scales) -> Tensor:
+    """R's displacement field in voxels of volumes ``scales`` times coarser, see :func:`coarser`."""
+    return registration(coarser(moving, scales), coarser(fixed, scales)).float()
 
 
-def finer(flow: Tensor, scale: int, shape: tuple[int, ...]) -> Tensor:
+def finer(flow: Tensor, scales: Scales, shape: tuple[int, ...]) -> Tensor:
     """A field of :func:`coarse_displacement` at full resolution: (N, 3, *shape) in voxels."""
-    if scale == 1:
+    if max(scales) == 1:
         return flow
-    flow = resize_flow(flow, [size * scale for size in flow.shape[2:]])
+    flow = resize_flow(flow, [size * scale for size, scale in zip(flow.shape[2:], scales)])
     return flow[:, :, : shape[0], : shape[1], : shape[2]]
 
 
@@ -163,7 +165,7 @@ def generate(
         registration,
         torch.cat([triple.scan_1, triple.atlas_image]),
         torch.cat([triple.atlas_image, triple.scan_2]),
-        settings.registration_scale,
+        axis_scales(settings.registration_scale, triple.spacing),
     ).split(1)
     return generate_along(triple, flow_u, flow_l, alpha, beta, settings)
 

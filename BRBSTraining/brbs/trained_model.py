@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .anisotropy import Strides, default_unet
 from .errors import InputError
 from .files import read_json
+from .grid import WorkingGrid
 from .job import JOB_FILE
 from .model import ModelBundle
 from .model_description import MODEL_FILE
 from .model_folder import CHECKPOINT_FILE, PREPARED_FILE, TRAINING_FOLDER
-from .networks import default_channels
 from .preparation import Prepared
 from .settings import Settings
 
@@ -37,17 +38,26 @@ def trained_model(
         registration: R's state dict.
         provenance: what else is to be told of the model.
     """
+    channels, strides = unet_of(settings, prepared.grid)
     return ModelBundle(
         schema=prepared.schema,
         grid=prepared.grid,
         settings=settings,
-        channels=settings.channels or default_channels(prepared.grid.shape),
+        channels=channels,
         segmentation=dict(segmentation),
         registration=dict(registration),
         atlas_images=prepared.atlas_images,
         atlas_labels=prepared.atlas_labels,
         provenance={"atlases": prepared.atlas_names} | provenance,
+        strides=strides,
     )
+
+
+def unet_of(settings: Settings, grid: WorkingGrid) -> tuple[tuple[int, ...], Strides | None]:
+    """Widths and strides of the U-Nets of a training: as set, with the publication's strides, or as suits the grid."""
+    if settings.channels is not None:
+        return tuple(settings.channels), None
+    return default_unet(grid.shape, grid.spacing[::-1])
 
 
 def checkpoint_model(folder: Path) -> ModelBundle:

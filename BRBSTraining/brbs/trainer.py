@@ -22,7 +22,6 @@ from .learner import Learner
 from .model import ModelBundle
 from .model_folder import CHECKPOINT_FILE
 from .model_preview import preview
-from .networks import default_channels
 from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
 from .progress_bar import TrainingBar
@@ -30,7 +29,7 @@ from .sample import draw_sample, write_sample
 from .schedule import COARSE, PHASE_MESSAGES
 from .settings import Settings
 from .step_guard import StepGuard, are_numbers
-from .trained_model import trained_model
+from .trained_model import trained_model, unet_of
 from .training_memory import is_short
 from .validation import Validation
 
@@ -72,7 +71,7 @@ class Trainer:
     ) -> None:
         self.prepared, self.settings, self.budget, self.job = prepared, settings, budget, job
         self.output, self.device, self.group = Path(output), device, group
-        self.channels = settings.channels or default_channels(prepared.grid.shape)
+        self.channels, self.strides = unet_of(settings, prepared.grid)
         with telling_memory(device, self.output):
             self._place()
         self.guard = StepGuard(self.learner.optimisers.values(), device)
@@ -94,7 +93,7 @@ class Trainer:
             log.info(MEMORY_SPARED, device)
         else:
             keep_freed_memory()  # quicker, in a tenth more memory
-        self.learner = Learner(data, settings, self.channels, sparing, self.group)
+        self.learner = Learner(data, settings, self.channels, sparing, self.group, self.strides)
         self.validation = Validation.of(prepared, data, settings.seed + 1)
 
     @property

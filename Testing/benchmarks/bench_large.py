@@ -55,14 +55,15 @@ def random_model(window: int, voxel: float):
     """A model of the default widths with random weights."""
     import torch
 
+    from brbs.anisotropy import default_unet
     from brbs.grid import WorkingGrid
     from brbs.label_schema import LabelSchema
     from brbs.model import ModelBundle
-    from brbs.networks import SegmentationNet, default_channels
+    from brbs.networks import SegmentationNet
     from brbs.settings import Settings
 
     torch.manual_seed(0)
-    schema, channels = LabelSchema.from_values(range(1, STRUCTURES + 1)), default_channels((window,) * 3)
+    schema, channels = LabelSchema.from_values(range(1, STRUCTURES + 1)), default_unet((window,) * 3, (1, 1, 1))[0]
     grid = WorkingGrid((window,) * 3, (voxel,) * 3, intensity="window", window=(-200.0, 400.0))
     none = np.zeros((0, *grid.shape), np.uint8)
     weights = SegmentationNet(schema.class_count, channels).state_dict()

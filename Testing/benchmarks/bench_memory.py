@@ -20,7 +20,7 @@ import torch
 from brbs.data import TrainingData
 from brbs.device import keep_freed_memory
 from brbs.learner import Learner
-from brbs.networks import default_channels
+from brbs.anisotropy import default_unet
 from brbs.settings import Settings
 
 edge, classes, progress, sparing = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "sparing"
@@ -30,7 +30,7 @@ scans = torch.rand((3, edge, edge, edge))
 data = TrainingData(scans[:1], scans[:1] > 0.5, scans[1:], classes, (1, 1, 1), torch.device("cpu"))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 settings = replace(Settings(), segmentation_share=0.4, registration_share=0.1, registration_interval=1)
-learner = Learner(data, settings, default_channels((edge,) * 3), sparing)
+learner = Learner(data, settings, default_unet((edge,) * 3, (1, 1, 1))[0], sparing)
 for _ in range(2):
     started = time.perf_counter()
     learner.step(progress)

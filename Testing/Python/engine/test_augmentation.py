@@ -54,10 +54,19 @@ def test_bending_is_smooth_and_moderate() -> None:
     size = torch.tensor([n - 1 for n in reversed(SHAPE)]) / 2
     lengths = []
     for seed in range(20):
-        voxels = random_bending(SHAPE, torch.Generator().manual_seed(seed), CPU) * size
+        voxels = random_bending(SHAPE, (1, 1, 1), torch.Generator().manual_seed(seed), CPU) * size
         lengths.append(float(voxels.abs().max()))
         assert voxels.diff(dim=2).abs().max() < 3  # along H, in voxels from voxel to voxel
     assert 1 < max(lengths) < 20
+
+
+def test_thick_slices_are_bent_by_as_many_millimetres_as_any_axis() -> None:
+    half = torch.tensor([n - 1 for n in reversed(SHAPE)]) / 2
+    same, thick = (
+        random_bending(SHAPE, spacing, torch.Generator().manual_seed(0), CPU) * half
+        for spacing in ((1, 1, 1), (4, 1, 1))
+    )
+    torch.testing.assert_close(same * torch.tensor([1, 1, 1 / 4]), thick)
 
 
 def test_contrast_keeps_range_and_shape_and_treats_each_volume_for_itself() -> None:
@@ -78,7 +87,7 @@ def test_the_same_seed_gives_the_same_draw_and_another_seed_another(draw: str) -
         if draw == "affine":
             return random_affine(SHAPE, SPACING, generator)
         if draw == "bending":
-            return random_bending(SHAPE, generator, CPU)
+            return random_bending(SHAPE, SPACING, generator, CPU)
         return random_contrast(torch.linspace(0, 1, 512).view(1, 1, 8, 8, 8), generator)
 
     assert torch.equal(once(1), once(1))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_model import brightness_classes, smooth_noise, tiny_bundle
 
+from brbs.anisotropy import axis_scales
 from brbs.generation import draw_fractions, space_style_sample
 from brbs.inspector_sample import NEVER, SamplePath, centre
 from brbs.model import ModelBundle
@@ -39,9 +40,10 @@ def flows(bundle: ModelBundle) -> tuple[torch.Tensor, ...]:
     atlas, style, space = (
         torch.as_tensor(volume, dtype=torch.float32)[None, None] for volume in (bundle.atlas_images[0], *scans(bundle))
     )
-    network, scale = bundle.registration_net(), bundle.settings.registration_scale
+    network = bundle.registration_net()
+    scales = axis_scales(bundle.settings.registration_scale, bundle.grid.spacing[::-1])
     with torch.no_grad():
-        return atlas, style, displacement(network, style, atlas, scale), displacement(network, atlas, space, scale)
+        return atlas, style, displacement(network, style, atlas, scales), displacement(network, atlas, space, scales)
 
 
 def onehot(classes: np.ndarray | torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_study import SETTINGS, prepared_study
 
+from brbs.anisotropy import axis_scales
 from brbs.augmentation import random_contrast
 from brbs.data import TrainingData
 from brbs.learner import Learner
@@ -45,7 +46,7 @@ def test_segmentation_begins_on_coarse_volumes_of_the_same_atlases() -> None:
         learner.step(progress)
     coarse, whole = seen
     assert tuple(whole.shape[2:]) == data.shape
-    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool3d(whole, 2))
+    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool3d(whole, axis_scales(2, data.spacing)))
 
 
 @pytest.mark.parametrize("augmentation", ["published", "ordinary", "full"])

@@ -32,9 +32,11 @@ def edit(folder: Path, **entries) -> None:
 
 
 def test_what_is_saved_comes_back(folder: Path) -> None:
-    bundle, found = tiny_bundle(), ModelBundle.load(folder)
+    strides = ((1, 2, 2), (2, 2, 2))
+    (bundle := tiny_bundle(strides=strides)).save(folder)
+    found = ModelBundle.load(folder)
     assert (found.schema, found.grid, found.settings) == (bundle.schema, bundle.grid, bundle.settings)
-    assert found.channels == bundle.channels
+    assert (found.channels, found.strides) == (bundle.channels, strides)
     assert found.provenance["atlases"] == ["atlas 0", "atlas 1"]
     assert {"brbs", "torch"} <= set(found.provenance["versions"])
     np.testing.assert_allclose(found.atlas_images, bundle.atlas_images, atol=1e-3)

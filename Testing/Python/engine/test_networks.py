@@ -18,9 +18,18 @@ def test_any_size_comes_back_in_its_size(shape: tuple[int, int, int]) -> None:
         assert RegistrationNet(CHANNELS)(volume, volume).shape == (2, 3, *shape)
 
 
+def test_a_stack_of_thick_slices_is_halved_within_them() -> None:
+    strides, seen = ((1, 2, 2), (1, 2, 2)), []
+    network, volume = SegmentationNet(3, CHANNELS, strides), torch.rand(1, 1, 5, 12, 16)
+    network.unet.down2.register_forward_hook(lambda module, given, result: seen.append(tuple(result.shape[2:])))
+    with torch.no_grad():
+        assert network(volume).shape == (1, 3, 5, 12, 16)
+    assert seen == [(5, 3, 4)]
+
+
 def test_an_odd_size_is_padded_in_the_middle_and_cropped_back() -> None:
     volume = torch.rand(1, 1, 5, 8, 6)
-    padded, margins = pad_to_multiple(volume, 4)
+    padded, margins = pad_to_multiple(volume, (4, 4, 4))
     assert padded.shape == (1, 1, 8, 8, 8)
     assert torch.equal(padded[:, :, 1:6, :, 1:7], volume)
     assert float(padded.sum()) == pytest.approx(float(volume.sum()))
@@ -30,7 +39,7 @@ def test_an_odd_size_is_padded_in_the_middle_and_cropped_back() -> None:
 def test_a_network_on_a_padded_volume_answers_as_on_the_odd_one() -> None:
     torch.manual_seed(0)
     network, volume = SegmentationNet(2, CHANNELS).eval(), torch.rand(1, 1, 6, 7, 8)
-    padded, margins = pad_to_multiple(volume, 4)
+    padded, margins = pad_to_multiple(volume, (4, 4, 4))
     with torch.no_grad():
         torch.testing.assert_close(network(volume), crop_margins(network(padded), margins))
 
@@ -73,10 +82,12 @@ def test_an_even_number_of_widths_is_refused(channels: tuple[int, ...]) -> None:
         UNet(1, channels)
 
 
-def test_a_level_up_is_upsampling_joining_and_convolving() -> None:
+@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 2), (2, 1, 2), (1, 1, 2)])
+def test_a_level_up_is_upsampling_joining_and_convolving(stride: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    level = Up(12, 8).double()
-    x, skip = torch.rand(2, 8, 3, 4, 5, dtype=torch.float64), torch.rand(2, 4, 6, 8, 10, dtype=torch.float64)
-    doubled = torch.nn.functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
-    assert torch.allclose(double_size(x), doubled, atol=1e-6)
+    level = Up(12, 8, stride).double()
+    x = torch.rand(2, 8, 3, 4, 5, dtype=torch.float64)
+    skip = torch.rand(2, 4, *(size * step for size, step in zip(x.shape[2:], stride)), dtype=torch.float64)
+    doubled = torch.nn.functional.interpolate(x, scale_factor=stride, mode="trilinear", align_corners=True)
+    assert torch.allclose(double_size(x, stride), doubled, atol=1e-6)
     assert torch.allclose(level(x, skip), level.conv(torch.cat([skip, doubled], dim=1)), atol=1e-5)

@@ -19,7 +19,6 @@ from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.learner import Learner
 from brbs.model import ModelBundle
-from brbs.networks import default_channels
 from brbs.settings import Settings
 from brbs.trainer import Budget, Trainer
 
@@ -257,15 +256,3 @@ def test_a_checkpoint_that_cannot_be_taken_up_is_named(tmp_path: Path, damage: s
         settings = replace(SETTINGS, channels=(8, 16, 8))
     with pytest.raises(InputError, match=r"last\.pt: .*--overwrite"):
         train(tmp_path, Budget(steps=2), resume=True, settings=settings)
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((48, 64, 48), (16, 32, 64, 128, 64, 32, 16)),
-        ((64, 64, 64), (16, 32, 64, 128, 256, 128, 64, 32, 16)),
-        ((160, 160, 8), (16, 32, 64, 32, 16)),
-    ],
-)
-def test_networks_are_as_deep_as_the_grid_has_room_for(shape, expected) -> None:
-    assert default_channels(shape) == expected

@@ -54,6 +54,15 @@ def test_networks_that_cannot_be(folder: Path, good: dict, widths: Any) -> None:
     refused(folder, "describe its networks")
 
 
+STRIDES = ([[2, 2, 2]], [[2, 2]] * 2, [[3, 2, 2]] * 2, [[2, 2, True]] * 2, [[10**12] * 3] * 2, [2, 2], "22", 2, {})
+
+
+@pytest.mark.parametrize("strides", STRIDES, ids=str)
+def test_networks_that_halve_as_none_can(folder: Path, good: dict, strides: Any) -> None:
+    describe(folder, good | {"strides": strides})
+    refused(folder, "describe its networks")
+
+
 @pytest.mark.parametrize("name, value", [
     *(("size", [edge] * 3) for edge in (10**12, 10**4, 0, -1, 1.5, "16", True, None)),
     *(("spacing", [edge] * 3) for edge in (float("nan"), float("inf"), 0, -1, "1", None)),

@@ -116,14 +116,15 @@ def test_a_resized_field_moves_by_the_same_distance() -> None:
     torch.testing.assert_close(fine[inner], expected[inner], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1, 2, 3])
-def test_registration_on_coarser_volumes_gives_a_field_of_full_size_and_length(scale: int) -> None:
+@pytest.mark.parametrize("scales", [(1, 1, 1), (2, 2, 2), (3, 3, 3), (1, 2, 2)])
+def test_registration_on_coarser_volumes_gives_a_field_of_full_size_and_length(scales: tuple[int, ...]) -> None:
     seen = []
 
     def shift_by_one(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         seen.append(moving.shape[2:])
         return torch.ones(len(moving), 3, *moving.shape[2:])
 
-    flow = displacement(shift_by_one, noise(), noise(), scale)
-    assert seen == [tuple(-(-n // scale) for n in SHAPE)]
-    torch.testing.assert_close(flow, torch.full((2, 3, *SHAPE), float(scale)))
+    flow = displacement(shift_by_one, noise(), noise(), scales)
+    assert seen == [tuple(-(-n // scale) for n, scale in zip(SHAPE, scales))]
+    expected = torch.tensor(scales, dtype=torch.float32).view(1, 3, 1, 1, 1).expand(2, 3, *SHAPE)
+    torch.testing.assert_close(flow, expected)
