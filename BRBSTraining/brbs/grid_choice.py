@@ -19,6 +19,7 @@ log = logging.getLogger("brbs")
 
 SMALLEST_BUDGET, LARGEST_BUDGET = 32**3, 160**3  # voxels of a working grid
 SMALLEST_GRID = 8**3
+FEWEST_VOXELS = 4  # of an axis, however few slices there are
 CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
 
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
@@ -85,9 +86,9 @@ def fit_grid(
 
     def at(floor: float) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
         coarse = np.maximum(spacing, floor)
-        multiples = grid_multiples(coarse)
-        blocks = np.maximum(np.ceil((extent / coarse - 0.01) / multiples), 1)  # a hundredth of a voxel may stick out
-        size = tuple(int(count) * multiple for count, multiple in zip(blocks, multiples))
+        multiples = np.array(grid_multiples(coarse))
+        voxels = np.maximum(extent / coarse - 0.01, FEWEST_VOXELS)  # a hundredth of a voxel may stick out
+        size = tuple((np.ceil(voxels / multiples).astype(int) * multiples).tolist())
         return size, tuple(float(value) for value in coarse)
 
     low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))

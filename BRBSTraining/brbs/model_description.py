@@ -8,7 +8,7 @@ from typing import Any
 from .errors import InputError
 from .files import read_json
 
-FORMAT = 1
+FORMAT = 2  # 2: networks may halve some axes less often than others
 MODEL_FILE = "model.json"
 
 

@@ -47,7 +47,9 @@ class Settings:
     channels: tuple[int, ...] | None = _setting(
         None, "widths of the U-Net's blocks; none: 16, doubled at each of 2 to 4 levels as the grid permits"
     )
-    registration_scale: int = _setting(2, "the registration network works on volumes this many times coarser")
+    registration_scale: int = _setting(
+        2, "the registration network works on volumes this many times coarser, less so across thick slices"
+    )
 
     # Training
     seed: int = _setting(0, "seed of every random draw")

@@ -307,6 +307,11 @@ def test_coarsening_obeys_the_budget_and_spares_the_coarsest_axis(budget, expect
     assert ("coarsened" in caplog.text) == (budget < 10**7)
 
 
+def test_few_thick_slices_are_padded_to_what_can_be_bent_and_told_apart():
+    assert choose_grid([atlas((100, 90, 1), (0.5, 0.5, 8.0))], [], Settings(), 10**6).size == (104, 96, 4)
+    assert choose_grid([atlas((100, 90, 13), (0.5, 0.5, 8.0))], [], Settings(), 10**6).size == (104, 96, 13)
+
+
 def test_impossible_budget_is_refused():
     with pytest.raises(ValueError, match="budget"):
         choose_grid([atlas((20, 20, 20))], [], Settings(), 100)

@@ -93,8 +93,8 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format=2)
-    with pytest.raises(InputError, match=r"model\.json: format 2 is newer"):
+    edit(folder, format=3)
+    with pytest.raises(InputError, match=r"model\.json: format 3 is newer"):
         ModelBundle.load(folder)
 
 
