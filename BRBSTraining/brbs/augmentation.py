@@ -23,8 +23,6 @@ def _uniform(low: float, high: float, generator: torch.Generator, count: int = 1
 def random_affine(shape: Sequence[int], spacing: Sequence[float], generator: torch.Generator) -> Tensor:
     """Draws a rotation of each axis in +-20 degrees and a scale in 0.75..1.25 about the centre of the volume.
 
-    Thick slices are tilted less, by the ratio of their pixels' edge to their thickness: what leaves a slice is gone.
-
     Args:
         shape: (D, H, W) of the volume.
         spacing: voxel edge in mm, (D, H, W) order, so that anisotropic voxels rotate rigidly.
@@ -34,11 +32,9 @@ def random_affine(shape: Sequence[int], spacing: Sequence[float], generator: tor
         3x3 matrix on ``grid_sample`` coordinates (W, H, D).
     """
     angles = torch.deg2rad(_uniform(-ROTATION_DEGREES, ROTATION_DEGREES, generator, 3))
-    matrix, edges = torch.eye(3) / _uniform(*SCALE_RANGE, generator), spacing[::-1]
+    matrix = torch.eye(3) / _uniform(*SCALE_RANGE, generator)
     for axis, angle in enumerate(angles):
         i, j = [other for other in range(3) if other != axis]
-        shorter, longer = sorted((edges[i], edges[j]))
-        angle = angle * shorter / longer
         rotation = torch.eye(3)
         rotation[i, i] = rotation[j, j] = torch.cos(angle)
         rotation[i, j], rotation[j, i] = -torch.sin(angle), torch.sin(angle)

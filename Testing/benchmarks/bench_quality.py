@@ -36,7 +36,7 @@ def main() -> int:
     scans = [word for name in SCANS for word in (f"--{name}", str(getattr(chosen, name.replace("-", "_"))))]
     length = ["--minutes", chosen.minutes, "--seed", chosen.seed, "--device", "cpu"]
     code = brbs(["train", *scans, "--output", str(chosen.output), *length])
-    for aim in sorted(chosen.dice):
+    for aim in sorted(chosen.dice) if curve else ():
         print(told(aim, curve))
     return code
 
