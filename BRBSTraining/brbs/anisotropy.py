@@ -68,3 +68,16 @@ def default_unet(shape: Sequence[int], spacing: Sequence[float]) -> tuple[tuple[
         shape = [size // factor for size, factor in zip(shape, step)]
     down = [FIRST_WIDTH * 2**level for level in range(len(strides) + 1)]
     return tuple(down + down[-2::-1]), tuple(strides)
+
+
+def relative_work(strides: Strides) -> float:
+    """Work of a U-Net whose widths double at each level, against one that halves all axes at each of them."""
+
+    def work(steps: Strides) -> float:
+        total = part = 1.0
+        for step in steps:
+            part *= 4 / math.prod(step)  # twice the width on both sides of a convolution, and fewer voxels
+            total += part
+        return total
+
+    return work(strides) / work(((2, 2, 2),) * len(strides))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .anisotropy import default_unet, relative_work
 from .checks import CheckedItem
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, fit_grid
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
@@ -70,8 +71,9 @@ def _segmentation_passes(settings: Settings) -> float:
 
 
 def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) -> int:
-    """Voxels of the working grid that a training will choose, memory permitting.
+    """Voxels of the working grid that a training will choose, memory permitting; those of cubes that take as long.
 
+    A grid of thick slices counts for more than it has, as networks keep its slices apart for longer.
     Around labels only (``settings.region``) the grid will be smaller than this.
 
     Args:
@@ -88,7 +90,9 @@ def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) 
         return budget
     spacing = settings.spacing or np.median([_patient_spacing(atlas) for atlas in atlases], axis=0)
     extent = np.max([atlas.extent for atlas in atlases], axis=0)
-    return math.prod(fit_grid(extent, spacing, budget)[0])
+    size, fitted = fit_grid(extent, spacing, budget)
+    work = 1.0 if settings.channels else relative_work(default_unet(size[::-1], fitted[::-1])[1])
+    return round(work * math.prod(size))
 
 
 def _patient_spacing(item: CheckedItem) -> list[float]:

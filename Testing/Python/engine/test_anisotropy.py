@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brbs.anisotropy import axis_scales, default_unet, grid_multiples, halvings
+from brbs.anisotropy import axis_scales, default_unet, grid_multiples, halvings, relative_work
 
 EDGES = st.floats(0.2, 10.0)
 
@@ -65,3 +65,9 @@ def test_networks_are_as_deep_as_the_grid_has_room_for(shape, spacing, strides) 
     assert list(found) == strides
     down = (16, 32, 64, 128, 256)[: len(strides) + 1]
     assert channels == down + down[-2::-1]
+
+
+def test_slices_kept_apart_cost_more() -> None:
+    """A level that halves all axes has half the work of the one above it; one that keeps slices apart, as much."""
+    assert relative_work((CUBE, CUBE, CUBE)) == 1
+    assert relative_work((FLAT, FLAT, CUBE)) == pytest.approx((1 + 1 + 1 + 0.5) / (1 + 0.5 + 0.25 + 0.125))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from tiny_study import SCHEMA, on_grid, subject
 
+from brbs.anisotropy import default_unet, relative_work
 from brbs.checks import CheckedItem, look_at
 from brbs.expected_time import expected_seconds, time_share, working_voxels
 from brbs.grid_choice import choose_grid
@@ -83,8 +85,12 @@ def test_voxels_are_those_of_the_grid_that_will_be_chosen(tmp_path: Path, spacin
     pairs = [(sitk.ReadImage(str(item.image)), sitk.ReadImage(str(item.labels))) for item in items]
     settings = Settings(spacing=spacing, alignment="none")
     for cpu, budget in ((True, 96**3), (False, 160**3)):
-        size = choose_grid(pairs, [], settings, budget).size
-        assert working_voxels(items, settings, cpu) == size[0] * size[1] * size[2] <= budget
+        grid = choose_grid(pairs, [], settings, budget)
+        voxels = math.prod(grid.size)
+        assert voxels <= budget
+        assert working_voxels(items, replace(settings, channels=(8, 16, 8)), cpu) == voxels
+        work = relative_work(default_unet(grid.shape, grid.spacing[::-1])[1])
+        assert working_voxels(items, settings, cpu) == round(work * voxels)
 
 
 def test_only_usable_atlases_count(tmp_path: Path) -> None:
