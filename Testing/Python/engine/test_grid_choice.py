@@ -1,0 +1,93 @@
+"""Choosing the working grid of a study: spacing, size, alignment, region."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from known_scans import DIRECTIONS, blank, noise, one_hot, scan
+
+from brbs.alignment import Geometry
+from brbs.anisotropy import grid_multiples
+from brbs.grid_choice import choose_grid
+from brbs.restoration import restore
+from brbs.settings import Settings
+
+
+def atlas(size, spacing=(1.0, 1.0, 1.0), direction=None, box=None):
+    labels = np.zeros(size[::-1], np.int16)
+    x, y, z = box or [(n // 2, n // 2 + 1) for n in size]
+    labels[slice(*z), slice(*y), slice(*x)] = 205
+    return scan(noise(size), spacing, direction), scan(labels, spacing, direction)
+
+
+def test_grid_takes_median_spacing_and_largest_extent_in_canonical_axes():
+    atlases = [
+        atlas((30, 41, 20)),
+        atlas((35, 52, 28)),
+        atlas((24, 33, 40), direction=DIRECTIONS["permuted"]),  # its x runs along y, y along -z, z along -x
+    ]
+    grid = choose_grid(atlases, [], Settings(), 10**6)
+    assert grid.spacing == (1.0, 1.0, 1.0)
+    assert grid.size == (40, 56, 40)  # 40, 52, 33 voxels, each rounded up to a multiple of 8
+    # Axes that are 2 and 4 times coarser than the finest one are halved once and twice less.
+    assert choose_grid(atlases, [], Settings(spacing=(2.0, 1.0, 4.0)), 10**6).size == (20, 56, 10)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (10**7, lambda s: s == (0.5, 1.0, 5.0)),
+        (60_000, lambda s: 0.5 < s[0] < 1.0 == s[1] and s[2] == 5.0),
+        (10_000, lambda s: 1.0 < s[0] == s[1] < 5.0 == s[2]),
+        (600, lambda s: s[0] == s[1] == s[2] > 5.0),
+    ],
+)
+def test_coarsening_obeys_the_budget_and_spares_the_coarsest_axis(budget, expected, caplog):
+    with caplog.at_level(logging.INFO, "brbs"):
+        grid = choose_grid([atlas((100, 50, 16), (0.5, 1.0, 5.0))], [], Settings(), budget)
+    assert math.prod(grid.size) <= budget
+    assert expected(grid.spacing)
+    assert all(size % multiple == 0 for size, multiple in zip(grid.size, grid_multiples(grid.spacing)))
+    assert np.all(np.array(grid.size) * grid.spacing >= np.array([50.0, 50.0, 80.0]) - 0.1)
+    assert ("coarsened" in caplog.text) == (budget < 10**7)
+
+
+def test_few_thick_slices_are_padded_to_what_can_be_bent_and_told_apart():
+    assert choose_grid([atlas((100, 90, 1), (0.5, 0.5, 8.0))], [], Settings(), 10**6).size == (104, 96, 4)
+    assert choose_grid([atlas((100, 90, 13), (0.5, 0.5, 8.0))], [], Settings(), 10**6).size == (104, 96, 13)
+
+
+def test_impossible_budget_is_refused():
+    with pytest.raises(ValueError, match="budget"):
+        choose_grid([atlas((20, 20, 20))], [], Settings(), 100)
+
+
+@pytest.mark.parametrize(("height", "chosen"), [(44, "none"), (60, "center-of-mass"), (12, "affine"), (120, "affine")])
+def test_alignment_follows_how_far_fields_of_view_differ(height, chosen, caplog):
+    atlases = [atlas((32, 32, 32)), atlas((30, 32, 32))]
+    odd = Geometry.of(blank((32, 32, height // 2), (1.0, 1.0, 2.0)))
+    others = [Geometry.of(blank((32, 32, 32)))]
+    with caplog.at_level(logging.INFO, "brbs"):
+        assert choose_grid(atlases, [*others, odd], Settings(), 10**6).alignment == chosen
+    assert f"alignment: {chosen}" in caplog.text
+    assert choose_grid(atlases, [odd], Settings(alignment="none"), 10**6).alignment == "none"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())
+def test_region_is_the_surroundings_of_the_labels(direction):
+    image, labels = atlas((60, 50, 40), direction=direction, box=((5, 15), (30, 38), (22, 28)))
+    grid = choose_grid([(image, labels)], [], Settings(region="labels", region_margin=3.0), 10**6)
+    assert sorted(grid.size) == [16, 16, 16]
+    placement = grid.place(image)
+    sampled = grid.sample_labels(labels != 0, placement)
+    assert sampled.sum() == 10 * 8 * 6
+    found = np.argwhere(sampled)
+    assert np.all(found.min(0) >= 3) and np.all(found.max(0) <= 12)  # the margin on all sides
+    restored = restore(grid, one_hot(sampled, 2), image, placement)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), sitk.GetArrayFromImage(labels) == 205)
+    generous = choose_grid([(image, labels)], [], Settings(region="labels", region_margin=500.0), 10**6)
+    assert sorted(generous.size) == [40, 56, 64]  # the margin ends where the scan ends
