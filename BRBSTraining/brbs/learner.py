@@ -71,7 +71,7 @@ class Learner:
 
     def phase(self, progress: float) -> str:
         """The phase of the next step, see :func:`brbs.schedule.phase`."""
-        return phase(progress, self.own_steps["segmentation"], self.settings)
+        return phase(progress, self.own_steps["segmentation"], self.own_steps["registration"], self.settings)
 
     def step(self, progress: float) -> Losses:
         """One step of the phase that ``progress`` (0..1) lies in.

@@ -16,33 +16,44 @@ PHASE_MESSAGES = {
 RAMP_STEPS = 50  # first steps of a network, over which its learning rate rises
 PLATEAU = 0.5  # of the training, after which learning rates fall
 COARSE_STEPS = 500  # after which coarse volumes have no more to give
+ALONE_STEPS = 4000  # of S on the atlases, after which it learns their accidents: it falls behind from there on
+REGISTRATION_STEPS = 1000  # of R alone, after which it learns as well beside S
 LATEST_TOGETHER = 0.85  # of the training: both teach each other from there on, however few steps there were
 
 
-def phase(progress: float, atlas_steps: int, settings: Settings) -> str:
+def phase(progress: float, atlas_steps: int, registration_steps: int, settings: Settings) -> str:
     """The phase of the next step: S on the atlases, coarse first, then R alone, then both teach each other.
 
     Where S has made few steps when R is done, as in a short training on a slow computer, it goes back to the atlases:
-    a step there takes a third to half of the time and, so early, brings about as much.
+    a step there takes a third to half of the time and, so early, brings about as much. In a long training both phases
+    end before their share is used up, as they have no more to give.
 
     Args:
         progress: of the training, 0..1.
         atlas_steps: that S has made so far.
+        registration_steps: that R has made so far.
         settings: shares of the phases.
     """
     if progress < settings.coarse_share * settings.segmentation_share and atlas_steps < COARSE_STEPS:
         return COARSE
-    if progress < settings.segmentation_share:
+    if progress < settings.segmentation_share and atlas_steps < _most_alone(settings):
         return SEGMENTATION
-    if progress < settings.segmentation_share + settings.registration_share:
+    if progress < settings.segmentation_share + settings.registration_share and registration_steps < REGISTRATION_STEPS:
         return REGISTRATION
     return SEGMENTATION if atlas_steps < settings.atlas_steps and progress < LATEST_TOGETHER else TOGETHER
 
 
+def _most_alone(settings: Settings) -> float:
+    """Steps of S alone at most; without end where no phase is to follow."""
+    return ALONE_STEPS if settings.segmentation_share < 1 else math.inf
+
+
 def phase_shares(steps: int, settings: Settings) -> list[tuple[str, float]]:
     """The phases in order, each with its share 0..1 of a training of so many steps."""
-    alone, registration = settings.segmentation_share, settings.registration_share
-    coarse = min(settings.coarse_share * alone, COARSE_STEPS / steps)
+    coarse = min(settings.coarse_share * settings.segmentation_share, COARSE_STEPS / steps)
+    alone = min(settings.segmentation_share, _most_alone(settings) / steps)
+    both = settings.segmentation_share + settings.registration_share
+    registration = min(both - alone, REGISTRATION_STEPS / steps)
     again = max(0.0, min(settings.atlas_steps / steps - alone, LATEST_TOGETHER - alone - registration))
     return [
         (COARSE, coarse),

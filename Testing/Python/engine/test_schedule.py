@@ -10,27 +10,35 @@ from brbs.settings import BALANCED, PAPER, PRESETS, Settings
 
 def test_phases_follow_each_other() -> None:
     settings = Settings(segmentation_share=0.25, coarse_share=0.4, registration_share=0.25, atlas_steps=0)
-    found = [phase(progress, 100, settings) for progress in (0, 0.09, 0.1, 0.24, 0.25, 0.49, 0.5, 1.0)]
+    found = [phase(progress, 100, 0, settings) for progress in (0, 0.09, 0.1, 0.24, 0.25, 0.49, 0.5, 1.0)]
     assert found == ["coarse"] * 2 + ["segmentation"] * 2 + ["registration"] * 2 + ["together"] * 2
 
 
 def test_coarse_volumes_are_left_when_they_have_no_more_to_give() -> None:
-    assert [phase(0.05, steps, BALANCED) for steps in (0, 499, 500)] == ["coarse", "coarse", "segmentation"]
+    assert [phase(0.05, steps, 0, BALANCED) for steps in (0, 499, 500)] == ["coarse", "coarse", "segmentation"]
 
 
 def test_a_short_training_goes_back_to_the_atlases() -> None:
-    assert [phase(0.6, steps, BALANCED) for steps in (300, 1499, 1500)] == ["segmentation"] * 2 + ["together"]
-    assert phase(0.5, 300, BALANCED) == "registration"
-    assert phase(0.84, 300, BALANCED) == "segmentation" and phase(0.85, 300, BALANCED) == "together"
+    assert [phase(0.6, steps, 0, BALANCED) for steps in (300, 1499, 1500)] == ["segmentation"] * 2 + ["together"]
+    assert phase(0.5, 300, 0, BALANCED) == "registration"
+    assert phase(0.84, 300, 0, BALANCED) == "segmentation" and phase(0.85, 300, 0, BALANCED) == "together"
+
+
+def test_a_long_training_leaves_the_atlases_when_they_have_no_more_to_give() -> None:
+    found = [phase(0.1, *steps, BALANCED) for steps in ((3999, 0), (4000, 0), (4000, 999), (4000, 1000), (9000, 3500))]
+    assert found == ["segmentation"] + ["registration"] * 2 + ["together"] * 2
+    alone = Settings(segmentation_share=1.0, registration_share=0.0)
+    assert phase(0.9, 20_000, 0, alone) == "segmentation", "nothing else is to follow"
 
 
 @pytest.mark.parametrize("settings", [BALANCED, PAPER, Settings(segmentation_share=1.0, registration_share=0.0)])
-@pytest.mark.parametrize("steps", [200, PRESETS["fast"].steps, 2000, PRESETS["balanced"].steps, 12000])
+@pytest.mark.parametrize("steps", [200, PRESETS["fast"].steps, 2000, PRESETS["balanced"].steps, 12000, 40000])
 def test_shares_are_those_of_the_phases_that_a_training_goes_through(steps: int, settings: Settings) -> None:
-    counted, atlas_steps = [], 0
+    counted, atlas_steps, registration_steps = [], 0, 0
     for step in range(steps):
-        current = phase(step / steps, atlas_steps, settings)
+        current = phase(step / steps, atlas_steps, registration_steps, settings)
         atlas_steps += current != "registration"
+        registration_steps += current == "registration"
         counted.append(current)
     expected = phase_shares(steps, settings)
     for name in {*counted, *(name for name, _ in expected)}:
@@ -39,7 +47,7 @@ def test_shares_are_those_of_the_phases_that_a_training_goes_through(steps: int,
 
 
 def test_paper_teaches_both_networks_from_the_first_step_at_one_rate() -> None:
-    assert phase(0.0, 0, PAPER) == "together"
+    assert phase(0.0, 0, 0, PAPER) == "together"
     assert {learning_rate(progress, step, PAPER) for progress, step in ((0, 0), (0.5, 10), (1, 1000))} == {1e-4}
 
 
