@@ -54,12 +54,12 @@ class Settings:
     # Training
     seed: int = _setting(0, "seed of every random draw")
     segmentation_share: float = _setting(
-        0.5, "share of the training spent first on the segmentation network with augmented atlases"
+        0.5, "share of the training spent first on the segmentation network with augmented atlases, at most 4000 steps"
     )
     coarse_share: float = _setting(
         0.2, "share of that first phase in which it works on volumes twice as coarse, which is several times faster"
     )
-    registration_share: float = _setting(0.07, "share spent then on the registration network alone")
+    registration_share: float = _setting(0.07, "share spent then on the registration network alone, at most 1000 steps")
     atlas_steps: int = _setting(
         1500, "steps on the atlases that the segmentation network makes at least, before both networks learn together"
     )
