@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .settings import Settings
+from .settings import ALONE_STEPS, COARSE_STEPS, LATEST_TOGETHER, REGISTRATION_STEPS, Settings
 
 COARSE, SEGMENTATION, REGISTRATION, TOGETHER = "coarse", "segmentation", "registration", "together"
 PHASE_MESSAGES = {
@@ -15,10 +15,6 @@ PHASE_MESSAGES = {
 }
 RAMP_STEPS = 50  # first steps of a network, over which its learning rate rises
 PLATEAU = 0.5  # of the training, after which learning rates fall
-COARSE_STEPS = 500  # after which coarse volumes have no more to give
-ALONE_STEPS = 4000  # of S on the atlases, after which it learns their accidents: it falls behind from there on
-REGISTRATION_STEPS = 1000  # of R alone, after which it learns as well beside S
-LATEST_TOGETHER = 0.85  # of the training: both teach each other from there on, however few steps there were
 
 
 def phase(progress: float, atlas_steps: int, registration_steps: int, settings: Settings) -> str:
@@ -38,7 +34,8 @@ def phase(progress: float, atlas_steps: int, registration_steps: int, settings: 
         return COARSE
     if progress < settings.segmentation_share and atlas_steps < _most_alone(settings):
         return SEGMENTATION
-    if progress < settings.segmentation_share + settings.registration_share and registration_steps < REGISTRATION_STEPS:
+    both = settings.segmentation_share + settings.registration_share
+    if progress < both and registration_steps < _most_registration(settings):
         return REGISTRATION
     return SEGMENTATION if atlas_steps < settings.atlas_steps and progress < LATEST_TOGETHER else TOGETHER
 
@@ -48,12 +45,17 @@ def _most_alone(settings: Settings) -> float:
     return ALONE_STEPS if settings.segmentation_share < 1 else math.inf
 
 
+def _most_registration(settings: Settings) -> int:
+    """Steps of R alone at most: none where it has no share, also in the time that a long training leaves to it."""
+    return REGISTRATION_STEPS if settings.registration_share > 0 else 0
+
+
 def phase_shares(steps: int, settings: Settings) -> list[tuple[str, float]]:
     """The phases in order, each with its share 0..1 of a training of so many steps."""
     coarse = min(settings.coarse_share * settings.segmentation_share, COARSE_STEPS / steps)
     alone = min(settings.segmentation_share, _most_alone(settings) / steps)
     both = settings.segmentation_share + settings.registration_share
-    registration = min(both - alone, REGISTRATION_STEPS / steps)
+    registration = min(both - alone, _most_registration(settings) / steps)
     again = max(0.0, min(settings.atlas_steps / steps - alone, LATEST_TOGETHER - alone - registration))
     return [
         (COARSE, coarse),

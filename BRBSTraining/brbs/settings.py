@@ -11,6 +11,10 @@ from typing import Any
 from .errors import InputError
 
 MOST_WIDTHS, LARGEST_WIDTH = 17, 4096  # of a U-Net: 8 levels
+COARSE_STEPS = 500  # after which coarse volumes have no more to give
+ALONE_STEPS = 4000  # of S on the atlases, after which it learns their accidents: it falls behind from there on
+REGISTRATION_STEPS = 1000  # of R alone, after which it learns as well beside S
+LATEST_TOGETHER = 0.85  # of the training: both teach each other from there on, however few steps there were
 PATH_CONCENTRATION = 0.3  # alpha, beta, gamma ~ Beta(0.3, 0.3): most draws lie near an end of the path
 
 
@@ -54,14 +58,22 @@ class Settings:
     # Training
     seed: int = _setting(0, "seed of every random draw")
     segmentation_share: float = _setting(
-        0.5, "share of the training spent first on the segmentation network with augmented atlases, at most 4000 steps"
+        0.5,
+        "share of the training spent first on the segmentation network with augmented atlases,"
+        f" at most {ALONE_STEPS} steps",
     )
     coarse_share: float = _setting(
-        0.2, "share of that first phase in which it works on volumes twice as coarse, which is several times faster"
+        0.2,
+        "share of that first phase in which it works on volumes twice as coarse, which is several times faster,"
+        f" at most {COARSE_STEPS} steps",
     )
-    registration_share: float = _setting(0.07, "share spent then on the registration network alone, at most 1000 steps")
+    registration_share: float = _setting(
+        0.07, f"share spent then on the registration network alone, at most {REGISTRATION_STEPS} steps"
+    )
     atlas_steps: int = _setting(
-        1500, "steps on the atlases that the segmentation network makes at least, before both networks learn together"
+        1500,
+        "steps on the atlases that the segmentation network makes at least before both networks learn together,"
+        f" unless {LATEST_TOGETHER:.0%} of the training are over",
     )
     learning_rate: float = _setting(1e-3, "highest learning rate of both networks")
     final_learning_rate: float = _setting(1e-5, "learning rate at the end of the cosine schedule")

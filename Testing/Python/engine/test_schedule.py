@@ -31,7 +31,19 @@ def test_a_long_training_leaves_the_atlases_when_they_have_no_more_to_give() -> 
     assert phase(0.9, 20_000, 0, alone) == "segmentation", "nothing else is to follow"
 
 
-@pytest.mark.parametrize("settings", [BALANCED, PAPER, Settings(segmentation_share=1.0, registration_share=0.0)])
+def test_a_long_training_without_a_phase_of_registration_alone_has_none() -> None:
+    assert phase(0.1, 4000, 0, Settings(registration_share=0.0)) == "together"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        BALANCED,
+        PAPER,
+        Settings(registration_share=0.0),
+        Settings(segmentation_share=1.0, registration_share=0.0),
+    ],
+)
 @pytest.mark.parametrize("steps", [200, PRESETS["fast"].steps, 2000, PRESETS["balanced"].steps, 12000, 40000])
 def test_shares_are_those_of_the_phases_that_a_training_goes_through(steps: int, settings: Settings) -> None:
     counted, atlas_steps, registration_steps = [], 0, 0
