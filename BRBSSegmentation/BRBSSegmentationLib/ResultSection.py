@@ -86,6 +86,6 @@ class ResultSection:
 
 def _row(name: str, volume: float, confidence: float | None) -> Row:
     if confidence is None:
-        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("This model has no registration network."))
+        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("Not known for this result."))
     mark = confidenceMark(confidence)
     return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, confidenceAdvice(mark))

@@ -108,7 +108,10 @@ class TrainSection(Section):
         self._session.start(limit, steps, self._settings.device)
 
     def _wantsToGoOn(self) -> bool:
-        question = _("The last training ended before it was complete. Go on with it? No starts a new one beside it.")
+        question = _(
+            "The last training ended before it was complete. Go on with it, with the atlases and scans that it began "
+            "with? No starts a new one beside it, with all that the study holds now."
+        )
         return slicer.util.confirmYesNoDisplay(question, _("BRBS Training"))
 
     def _pauseOrResume(self) -> None:

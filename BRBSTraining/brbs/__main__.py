@@ -52,7 +52,8 @@ def _add_train(subparsers) -> None:
     command.add_argument("--validation-labels", metavar="DIR")
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
-    command.add_argument("--minutes", type=float, help="training time; with --steps, what is used up first ends it")
+    minutes = "training time, instead of the preset's steps; with --steps, what is used up first ends it"
+    command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
     command.add_argument("--overwrite", action="store_true", help="replace the model in --output")

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Trains one model on two machines with four GPUs each: sbatch Resources/Documentation/slurm.sh STUDY MODEL
+# Submitted again, when the time was too short, it goes on where the training was.
 #SBATCH --job-name=brbs
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -8,7 +9,9 @@
 #SBATCH --time=04:00:00
 set -euo pipefail
 study=$1 model=$2
+resume=
+if [[ -f $model/training/last.pt ]]; then resume=--resume; fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node 4 --max-restarts 3 \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:29500" \
-    -m brbs train --study "$study" --output "$model"
+    -m brbs train --study "$study" --output "$model" $resume
