@@ -5,6 +5,8 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
+from brbs import __version__
+
 from .DeviceSelector import deviceText
 from .Installation import install
 from .Section import Guard, Section
@@ -34,7 +36,7 @@ class EngineSection(Section):
         content = self._session.report.content
         if not content:
             return self._session.report.problem
-        versions = [f"Python {content['python']}", f"PyTorch {content['torch'] or _('missing')}"]
+        versions = [f"BRBS {__version__}", f"Python {content['python']}", f"PyTorch {content['torch'] or _('missing')}"]
         return "\n".join([*versions, *map(deviceText, content["devices"])])
 
     def _choosePython(self, path: str) -> None:

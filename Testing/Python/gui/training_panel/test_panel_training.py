@@ -15,6 +15,7 @@ from standin.scripted_module import openModule
 from tiny_study import SETTINGS
 
 import brbs.settings
+from brbs import __version__
 from brbs.settings import Settings
 
 ENDED = re.compile("has (finished|stopped) after")
@@ -160,6 +161,11 @@ def test_other_python_without_torch_is_told(widget, ui, tmp_path: Path) -> None:
     wait(lambda: "no python" in ui.engineLabel.text)
     assert "engine Python" in ui.engineLabel.text
     assert ui.installButton.isHidden()
+
+
+def test_the_versions_to_be_told_with_a_fault_are_shown(widget, ui, files: Path, tmp_path: Path) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    assert f"BRBS {__version__}\n" in ui.pythonInfoLabel.text and "PyTorch" in ui.pythonInfoLabel.text
 
 
 def test_views_are_shown(widget, ui, files: Path, tmp_path: Path) -> None:
