@@ -14,7 +14,7 @@ from .components import COMPONENTS
 from .errors import InputError
 from .ranking import RANKING_FILE
 from .scan_files import ALL
-from .settings import DEFAULT_PRESET, PRESETS, Settings
+from .settings import DEFAULT_PRESET, PAPER, PRESETS, Settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,21 +38,23 @@ def _command(subparsers, name: str, function, help: str) -> argparse.ArgumentPar
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    about = "what computes: auto, cpu, cuda, cuda:1, mps (default: auto, the fastest there is)"
+    command.add_argument("--device", default="auto", help=about)
 
 
 def _add_train(subparsers) -> None:
     command = _command(subparsers, "train", train_command.train, "train on a few annotated and many unannotated scans")
-    command.add_argument("--atlas-images", metavar="DIR", help="annotated scans")
-    command.add_argument("--atlas-labels", metavar="DIR", help="their label maps, paired by file name")
-    command.add_argument("--unlabeled", metavar="DIR", help="scans without annotation")
-    command.add_argument("--dataset", metavar="DIR", help="Medical Segmentation Decathlon or nnU-Net folder instead")
+    command.add_argument("--atlas-images", metavar="DIR", help="folder of annotated scans, the atlases")
+    command.add_argument("--atlas-labels", metavar="DIR", help="folder of their label maps, paired by file name")
+    command.add_argument("--unlabeled", metavar="DIR", help="folder of scans without annotation")
+    command.add_argument("--dataset", metavar="DIR", help="instead, folder of the Medical Segmentation Decathlon or nnU-Net")
     command.add_argument("--study", metavar="DIR", help="study folder: written, or read when no scans are given")
-    command.add_argument("--validation-images", metavar="DIR", help="annotated scans that are never trained on")
-    command.add_argument("--validation-labels", metavar="DIR")
+    about = "folder of annotated scans that are never trained on (default: bent atlases are validated on)"
+    command.add_argument("--validation-images", metavar="DIR", help=about)
+    command.add_argument("--validation-labels", metavar="DIR", help="folder of their label maps, paired by file name")
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
-    minutes = "training time, instead of the preset's steps; with --steps, what is used up first ends it"
+    minutes = "training time in minutes, instead of the preset's steps; with --steps, what is used up first ends it"
     command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
@@ -92,12 +94,14 @@ def _scalar_type(hint) -> tuple[type, int | str | None]:
 def _add_segment(subparsers) -> None:
     command = _command(subparsers, "segment", segment_command.segment, "segment a scan or a folder of scans")
     command.add_argument("--model", required=True, metavar="DIR", help="folder that train wrote")
-    command.add_argument("--input", help="scan (file or DICOM folder) or folder of scans")
+    command.add_argument("--input", metavar="FILE_OR_DIR", help="scan (file or DICOM folder) or folder of scans")
     command.add_argument("--list", metavar="FILE", help="text file that names scans, one a line, instead of --input")
-    command.add_argument("--pattern", default=ALL, help="names of the scans of a folder, such as *_T1.nii.gz")
-    formats = "(.nii.gz, .nrrd, .seg.nrrd, .mha)"
-    command.add_argument("--output", required=True, help=f"label map {formats} or folder")
-    command.add_argument("--format", metavar="SUFFIX", help="of the label maps in a folder (default: as the scan's)")
+    about = "names of the scans of a folder, such as *_T1.nii.gz (default: all)"
+    command.add_argument("--pattern", default=ALL, help=about)
+    about = "label map to be written (.nii.gz, .nrrd, .seg.nrrd, .mha), or folder for label maps named like their scans"
+    command.add_argument("--output", required=True, metavar="FILE_OR_DIR", help=about)
+    about = "suffix of the label maps in a folder, such as .seg.nrrd (default: as the scan's)"
+    command.add_argument("--format", metavar="SUFFIX", help=about)
     command.add_argument("--table", metavar="FILE.csv", help="take volumes and confidence of each scan into a table")
     about = "leave out scans that the table tells are finished, if neither they nor the model have changed"
     command.add_argument("--skip-finished", action="store_true", help=about)
@@ -111,80 +115,93 @@ def _add_segment(subparsers) -> None:
 def _add_rank(subparsers) -> None:
     about = "rank a study's unlabeled scans: which to annotate next"
     command = _command(subparsers, "rank", commands.rank, about)
-    command.add_argument("--model", required=True, metavar="DIR", help="model, best of the same study")
-    command.add_argument("--study", required=True, metavar="DIR")
-    command.add_argument("--output", metavar="FILE.json", help=f"default: {RANKING_FILE} in the study's folder")
+    command.add_argument("--model", required=True, metavar="DIR", help="folder of the model, best of the same study")
+    command.add_argument("--study", required=True, metavar="DIR", help="study folder whose unlabeled scans are ranked")
+    about = f"file for the ranking (default: {RANKING_FILE} in the study's folder, where BRBS Segmentation looks)"
+    command.add_argument("--output", metavar="FILE.json", help=about)
     _add_device(command)
 
 
 def _add_evaluate(subparsers) -> None:
     command = _command(subparsers, "evaluate", commands.evaluate, "compare label maps with references")
-    command.add_argument("--prediction", required=True, metavar="DIR")
-    command.add_argument("--reference", required=True, metavar="DIR")
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of the report")
-    command.add_argument("--images", metavar="DIR", help="scans to draw the label maps on")
+    command.add_argument("--prediction", required=True, metavar="DIR", help="folder of label maps to be judged")
+    about = "folder of true label maps, paired by file name; each needs a prediction"
+    command.add_argument("--reference", required=True, metavar="DIR", help=about)
+    about = "folder for the report: cases.csv, summary.json, report.png"
+    command.add_argument("--output", required=True, metavar="DIR", help=about)
+    about = "folder of the scans, on which the median and the worst case are drawn (default: label maps alone)"
+    command.add_argument("--images", metavar="DIR", help=about)
 
 
 def _add_warp(subparsers) -> None:
     command = _command(subparsers, "warp", commands.warp, "generate one sample from an atlas and two scans")
-    command.add_argument("--model", required=True, metavar="DIR")
+    command.add_argument("--model", required=True, metavar="DIR", help="folder of the model or of a running training")
     about = "take the networks of the training's last checkpoint, as is done where there is no model yet"
     command.add_argument("--checkpoint", action="store_true", help=about)
     command.add_argument("--atlas", required=True, help="name of an atlas of the model, or its file")
-    command.add_argument("--style", required=True, help="scan whose style is taken")
-    command.add_argument("--space", required=True, help="scan whose shape is taken")
+    command.add_argument("--style", required=True, metavar="FILE", help="scan whose style, its grey values, is taken")
+    command.add_argument("--space", required=True, metavar="FILE", help="scan whose shape is taken")
     about = "label map of that scan, to tell how well the atlas is brought over it"
     command.add_argument("--space-labels", metavar="FILE", help=about)
     command.add_argument("--study", metavar="DIR", help="study that atlas and scans must belong to")
-    command.add_argument("--alpha", type=float, default=1.0, help="share of the deformation (default: 1)")
-    command.add_argument("--beta", type=float, default=1.0, help="share of the style change (default: 1)")
+    about = "share of the deformation, 0 the atlas's shape, 1 the scan's (default: 1)"
+    command.add_argument("--alpha", type=float, default=1.0, help=about)
+    about = "share of the style change, 0 the atlas's grey values, 1 the scan's (default: 1)"
+    command.add_argument("--beta", type=float, default=1.0, help=about)
     about = "draw N pairs of shares as training does, and put their samples on one sheet (default: 0)"
     command.add_argument("--samples", type=int, default=0, metavar="N", help=about)
-    command.add_argument("--seed", type=int, default=0, help="of these draws (default: 0)")
-    command.add_argument("--output", required=True, metavar="DIR")
+    command.add_argument("--seed", type=int, default=0, help="seed of these draws (default: 0)")
+    about = "folder for images, label maps, displacement field and figures of the sample"
+    command.add_argument("--output", required=True, metavar="DIR", help=about)
     _add_device(command)
 
 
 def _add_worker(subparsers) -> None:
     command = _command(subparsers, "worker", commands.worker, "keep models loaded and segment what a program sends")
     command.add_argument("--folder", required=True, metavar="DIR", help="folder of requests and answers")
-    command.add_argument("--idle-minutes", type=float, default=10.0, help="ends after so long (default: 10)")
-    command.add_argument("--parent", type=int, metavar="PID", help="ends with this process")
+    about = "ends after so many minutes without request (default: 10)"
+    command.add_argument("--idle-minutes", type=float, default=10.0, help=about)
+    about = "ends with the process of this number (default: only when idle)"
+    command.add_argument("--parent", type=int, metavar="PID", help=about)
 
 
 def _add_import_weights(subparsers) -> None:
     about = "make a model of the original release's checkpoints"
     command = _command(subparsers, "import-weights", commands.import_weights, about)
-    command.add_argument("--segmentation", required=True, metavar="FILE", help="Seger_*.pth")
-    command.add_argument("--registration", metavar="FILE", help="Reger_*.pth")
+    command.add_argument("--segmentation", required=True, metavar="FILE", help="the segmentation network, Seger_*.pth")
+    about = "the registration network, Reger_*.pth (default: none, so the model cannot register)"
+    command.add_argument("--registration", metavar="FILE", help=about)
     command.add_argument("--size", type=int, nargs=3, required=True, metavar="N", help="voxels of its volumes, x y z")
-    command.add_argument("--spacing", type=float, nargs=3, required=True, metavar="MM", help="their spacing, x y z")
-    command.add_argument("--window", type=float, nargs=2, metavar="VALUE", help="grey values mapped to 0 and 1")
-    command.add_argument("--output", required=True, metavar="MODEL")
-    command.add_argument("--overwrite", action="store_true")
+    command.add_argument("--spacing", type=float, nargs=3, required=True, metavar="MM", help="their edges in mm, x y z")
+    about = "grey values mapped to 0 and 1 (default: {:g} {:g}, those of the release)".format(*PAPER.window)
+    command.add_argument("--window", type=float, nargs=2, metavar="VALUE", help=about)
+    command.add_argument("--output", required=True, metavar="MODEL", help="folder of the model")
+    command.add_argument("--overwrite", action="store_true", help="replace the model in --output")
 
 
 def _add_exchange(subparsers) -> None:
     about = "write a model to one file for others, without names of scans"
     command = _command(subparsers, "export-model", commands.export_model, about)
-    command.add_argument("--model", required=True, metavar="DIR")
-    command.add_argument("--output", required=True, metavar="FILE.zip")
+    command.add_argument("--model", required=True, metavar="DIR", help="folder that train or import-model wrote")
+    command.add_argument("--output", required=True, metavar="FILE.zip", help="file to be written; replaces one there")
     about = "unpack a model that export-model wrote"
     command = _command(subparsers, "import-model", commands.import_model, about)
-    command.add_argument("--input", required=True, metavar="FILE.zip")
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of models; it becomes a folder in it")
+    command.add_argument("--input", required=True, metavar="FILE.zip", help="file that export-model wrote")
+    about = "folder of models, in which the model becomes a folder named like the file"
+    command.add_argument("--output", required=True, metavar="DIR", help=about)
 
 
 def _add_demo(subparsers) -> None:
     command = _command(subparsers, "demo", commands.demo, "show the whole way on made-up scans, in about 5 minutes")
-    command.add_argument("--output", required=True, metavar="DIR")
+    about = "folder for the made-up study, model, results, report and pictures"
+    command.add_argument("--output", required=True, metavar="DIR", help=about)
     _add_device(command)
 
 
 def _add_check(subparsers) -> None:
     about = "look at every scan and label map of a study; what is found goes to checks.jsonl in its folder"
     command = _command(subparsers, "check", commands.check, about)
-    command.add_argument("--study", required=True, metavar="DIR")
+    command.add_argument("--study", required=True, metavar="DIR", help="study folder, which holds study.json")
 
 
 def _add_devices(subparsers) -> None:
