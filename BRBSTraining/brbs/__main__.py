@@ -47,7 +47,7 @@ def _add_train(subparsers) -> None:
     command.add_argument("--atlas-images", metavar="DIR", help="folder of annotated scans, the atlases")
     command.add_argument("--atlas-labels", metavar="DIR", help="folder of their label maps, paired by file name")
     command.add_argument("--unlabeled", metavar="DIR", help="folder of scans without annotation")
-    command.add_argument("--dataset", metavar="DIR", help="instead, folder of the Medical Segmentation Decathlon or nnU-Net")
+    command.add_argument("--dataset", metavar="DIR", help="Medical Segmentation Decathlon or nnU-Net folder, instead")
     command.add_argument("--study", metavar="DIR", help="study folder: written, or read when no scans are given")
     about = "folder of annotated scans that are never trained on (default: bent atlases are validated on)"
     command.add_argument("--validation-images", metavar="DIR", help=about)
