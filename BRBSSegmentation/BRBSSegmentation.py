@@ -114,6 +114,10 @@ class BRBSSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._connectParameterNode()
         self.panel.enter()
 
+    def useModel(self, folder: str | Path) -> None:
+        """Chooses the model of a folder; it comes onto the list if it is not there yet."""
+        self.panel.useModel(folder)
+
     def onSceneStartClose(self, caller, event) -> None:
         """Before the scene is closed: its parameter node goes."""
         self.panel.setParameters(None)

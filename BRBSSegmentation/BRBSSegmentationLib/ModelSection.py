@@ -50,6 +50,16 @@ class ModelSection:
         if folder and Path(folder) in folders:
             self._ui.modelSelector.setCurrentIndex(folders.index(Path(folder)))
 
+    def use(self, folder: str | Path) -> None:
+        """Chooses the model of a folder, whether it is on the list or not.
+
+        Raises:
+            InputError: no model there, damaged, or of a newer version.
+        """
+        model = self._logic.addModel(folder)
+        self.update()
+        self.choose(model.folder)
+
     def update(self) -> None:
         """Reads the list anew; the chosen model stays, as long as it is there."""
         before = self.model
@@ -79,17 +89,16 @@ class ModelSection:
     def _add(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self._ui.modelSelector, _("Folder of a model"))
         if folder:
-            self._take(self._logic.addModel(folder))
+            self._take(folder)
 
     def _import(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self._ui.modelSelector, _("Exported model"), "", "(*.zip)")
         if path:
-            self._take(self._logic.importModel(path))
+            self._take(self._logic.importModel(path).folder)
 
-    def _take(self, model: KnownModel) -> None:
-        self.update()
-        self.choose(model.folder)
-        self._say(_("Added the model {name}.").format(name=model.name))
+    def _take(self, folder: str | Path) -> None:
+        self.use(folder)
+        self._say(_("Added the model {name}.").format(name=self.model.name))
 
     def _export(self) -> None:
         name = f"{self.model.name}.zip"

@@ -89,6 +89,10 @@ class SegmentationPanel:
         self._updateButtons()
         self._result.update()
 
+    def useModel(self, folder: str | Path) -> None:
+        """Chooses the model of a folder; it comes onto the list if it is not there yet."""
+        self.guard(lambda: self._models.use(folder))
+
     def say(self, text: str) -> None:
         """Tells the user something."""
         self._ui.noticeLabel.text = text

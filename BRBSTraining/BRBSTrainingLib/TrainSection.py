@@ -38,7 +38,7 @@ class TrainSection(Section):
             ui.lossesButton: session.plots.showLosses,
             ui.diceButton: session.plots.showDice,
             ui.sampleButton: session.requestSample,
-            ui.openModelButton: lambda: slicer.util.selectModule("BRBSSegmentation"),
+            ui.openModelButton: self._useModel,
             ui.copyLogButton: lambda: qt.QApplication.clipboard().setText(ui.logText.plainText),
         }
         self._onClick(actions)
@@ -130,6 +130,10 @@ class TrainSection(Section):
             except OSError as error:
                 raise InputError(_("The training could not be ended: {reason}").format(reason=error)) from error
         self.update()
+
+    def _useModel(self) -> None:
+        slicer.util.getModuleWidget("BRBSSegmentation").useModel(self._session.job.model)
+        slicer.util.selectModule("BRBSSegmentation")
 
     def _showLog(self) -> None:
         if self._ui.logGroup.collapsed:

@@ -20,6 +20,7 @@ class Recorded:
         messages: kind ("error", "warning", "info", "ask", "delay") and text of each message box.
         answer: what the user answers when asked.
         modules: modules switched to.
+        widgets: panels of the modules that were opened, by module.
         installed: requirements that were to be installed.
         slotErrors: exceptions in slots, which Slicer would print.
     """
@@ -27,6 +28,7 @@ class Recorded:
     messages: list = field(default_factory=list)
     answer: bool = True
     modules: list = field(default_factory=list)
+    widgets: dict = field(default_factory=dict)
     installed: list = field(default_factory=list)
     slotErrors: list = field(default_factory=list)
 

@@ -2,6 +2,7 @@
 
 import sys
 import unittest
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -86,11 +87,23 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 def openModule(widgetClass):
     """Returns a module's widget, set up and shown as the application does it when the module is opened."""
-    widget = widgetClass(_topLevel())
-    widget.setup()
+    widget = _made(widgetClass)
     widget.parent.show()
     if hasattr(widget, "enter"):
         widget.enter()
+    return widget
+
+
+def _moduleWidget(name: str):
+    """Returns a module's widget, which is made where the module was never opened."""
+    known = slicer.app.recorded.widgets
+    return known.get(name) or _made(getattr(import_module(name), f"{name}Widget"))
+
+
+def _made(widgetClass):
+    widget = widgetClass(_topLevel())
+    slicer.app.recorded.widgets[widget.moduleName] = widget
+    widget.setup()
     return widget
 
 
@@ -105,6 +118,7 @@ def install() -> None:
     ):
         setattr(module, part.__name__, part)
     slicer.ScriptedLoadableModule = sys.modules[module.__name__] = module
+    slicer.util.getModuleWidget = _moduleWidget
 
 
 def _resource(part, filename: str) -> str:

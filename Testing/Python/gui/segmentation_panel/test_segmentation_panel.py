@@ -27,6 +27,15 @@ def test_apply_tells_what_is_missing(widget, ui) -> None:
     assert not ui.exportModelButton.enabled
 
 
+def test_model_taken_off_the_list_is_chosen_when_it_is_used(widget, ui, model: Path) -> None:
+    click(ui.removeModelButton)
+    widget.useModel(model)
+    assert ui.modelSelector.currentText == "Nieren 001"
+    (model / "model.json").write_text("{", encoding="utf-8")
+    widget.useModel(model)
+    assert "model.json" in ui.noticeLabel.text
+
+
 def test_model_is_described(ui) -> None:
     assert ui.modelSelector.currentText == "Nieren 001"
     for part in ("Hülle, Kern", "2 atlases", "0.876", "2026-01-31"):

@@ -39,9 +39,9 @@ def widget(application, monkeypatch, report):
 
     ask = EngineReport.ask
 
-    def askOrRemember(asked) -> None:
+    def askOrRemember(asked, timed: bool = True) -> None:
         if asked._engine.chosenPython:
-            ask(asked)
+            ask(asked, timed)
         else:
             asked.content = dict(report)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from panel_steps import choose, create, fill
 from panel_user import click, wait
 from PyQt5.QtWidgets import QApplication
 from standin.scripted_module import openModule
+from tiny_model import tiny_bundle
 from tiny_study import SETTINGS
 
 import brbs.settings
@@ -177,5 +180,25 @@ def test_views_are_shown(widget, ui, files: Path, tmp_path: Path) -> None:
     assert view.GetPlotChartNode().GetName() == "BRBS losses"
     click(ui.diceButton)
     assert view.GetPlotChartNode().GetName() == "BRBS validation Dice"
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_used_model_is_the_one_chosen(widget, ui, files: Path, tmp_path: Path, opened: bool) -> None:
+    import BRBSSegmentation
+
+    fill(widget, files, tmp_path / "Studie")
+    tiny_bundle().save(tmp_path / "another")
+    BRBSSegmentation.BRBSSegmentationLogic().addModel(tmp_path / "another")
+    if opened:  # before there was a model of the training
+        assert openModule(BRBSSegmentation.BRBSSegmentationWidget).ui.modelSelector.currentText == "another"
+    click(ui.startButton)
+    wait(lambda: ENDED.search(ui.stateLabel.text))
+    newer = time.time() + 60
+    os.utime(tmp_path / "another/model.json", (newer, newer))
     click(ui.openModelButton)
     assert slicer.app.recorded.modules == ["BRBSSegmentation"]
+    used = slicer.util.getModuleWidget("BRBSSegmentation")
+    used.enter()
+    assert used.ui.modelSelector.currentText == "Studie 001"
+    assert used.logic.getParameterNode().model == str(tmp_path / "Studie/models/001")
+    used.cleanup()
