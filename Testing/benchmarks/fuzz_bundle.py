@@ -1,11 +1,14 @@
 """Models with bytes that were changed at random, as files and as folders: each is read, or refused in people's words.
 
-Whatever else comes of it than a model or an ``InputError`` is told, and makes the command fail.
+Other bytes seldom leave a description that can be read at all; so its values are changed by themselves, too. Whatever
+else comes of it than a model or an ``InputError`` is told, and makes the command fail.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import random
 import shutil
 import sys
@@ -15,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "BRBSTraining"), str(ROOT / "Testing/Python/engine")]
@@ -24,8 +28,12 @@ from tiny_model import tiny_bundle  # noqa: E402
 from brbs.bundle_file import check_bundle, export_bundle, import_bundle  # noqa: E402
 from brbs.errors import InputError  # noqa: E402
 from brbs.model import ModelBundle  # noqa: E402
+from brbs.model_description import MODEL_FILE  # noqa: E402
 
 TELLING = (b"\0", b"\xff", b"-1", b"1e999", b"NaN", b"null", b"[", b"{", b'"', b"../", b"PK\x01\x02", b"\xff" * 8)
+NUMBERS = (True, 0, -1, 1, 2, 3, 1.5, 10**12, float("nan"), float("inf"))
+VALUES = (None, *NUMBERS, "", "2", "../x", [], {}, [1, 2, 2], [[2, 2, 2]])
+STRIDES = ((1, 2, 2), (2, 2, 2))  # of thick slices, so that the model has all that one can have
 HEADERS = 3000  # bytes at a file's begin and end, in which most of what can go wrong is told
 
 
@@ -51,7 +59,7 @@ def fuzz(home: Path, seconds: float, chance: random.Random) -> tuple[Counter, di
         How often each way of reading took or refused a model, and the traces of other ends by where they came from.
     """
     good, path = home / "good", home / "good.zip"
-    tiny_bundle().save(good)
+    tiny_bundle(strides=STRIDES).save(good)
     export_bundle(good, path)
     archive, parts = path.read_bytes(), {file.name: file.read_bytes() for file in good.iterdir()}
     outcomes: Counter = Counter()
@@ -66,6 +74,10 @@ def fuzz(home: Path, seconds: float, chance: random.Random) -> tuple[Counter, di
         attempt("check", lambda: check_bundle(good), outcomes, faults)
         attempt("load", lambda: used(good), outcomes, faults)
         (good / name).write_bytes(parts[name])
+        field, description = retold(json.loads(parts[MODEL_FILE]), chance)
+        (good / MODEL_FILE).write_text(json.dumps(description), encoding="utf-8")
+        attempt(f"load, other {field}", lambda: used(good), outcomes, faults)
+        (good / MODEL_FILE).write_bytes(parts[MODEL_FILE])
     return outcomes, faults
 
 
@@ -105,6 +117,20 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
             str(chance.choice((0, -1, 10**12, 1.5, 255))).encode(),
         ))  # fmt: skip
     return bytes(changed[: chance.randrange(len(changed))] if changed and chance.random() < 0.05 else changed)
+
+
+def retold(description: dict[str, Any], chance: random.Random) -> tuple[str, dict[str, Any]]:
+    """The name of one entry, and the description with something changed within it."""
+    field = key = chance.choice(sorted(description))
+    place: Any = description
+    while isinstance(place[key], dict | list) and place[key] and chance.random() < 0.8:
+        place = place[key]
+        key = chance.choice(sorted(place) if isinstance(place, dict) else range(len(place)))
+    if chance.random() < 0.2:
+        del place[key]
+    else:
+        place[key] = chance.choice((*VALUES, place[key], *map(copy.deepcopy, description.values())))
+    return field, description
 
 
 if __name__ == "__main__":
