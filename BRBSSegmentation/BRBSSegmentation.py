@@ -274,11 +274,11 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         return preparation.batch
 
     def confidence(self, segmentationNode) -> dict[str, float]:
-        """Dice that the model expects, 0..1, by structure; empty where it is not known."""
+        """Dice that the model expects of the result as found, 0..1, by structure; empty where it is not known."""
         return confidenceOf(segmentationNode)
 
     def measurements(self, segmentationNode):
-        """The table node of a segmentation's volumes (mL) and confidences."""
+        """The table node of a segmentation's volumes (mL), as they are now, and confidences, as found."""
         return measurementTable(segmentationNode)
 
 

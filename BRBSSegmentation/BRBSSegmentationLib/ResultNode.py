@@ -17,7 +17,7 @@ from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
 from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
 
-CONFIDENCE_ATTRIBUTE, VOLUMES_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BRBS.Volumes", "BRBS.Scan"
+CONFIDENCE_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BRBS.Scan"
 STUDY_ATTRIBUTE = "BRBS.Study"
 SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
 
@@ -44,6 +44,7 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     node = segmentationNode or _newNode(volumeNode)
     bent = needsResampling(volumeNode)
     node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())
+    node.RemoveAttribute(CONFIDENCE_ATTRIBUTE)  # that of the segments which are replaced
     wasModifying = node.StartModify()
     segmentation = node.GetSegmentation()
     segmentation.RemoveAllSegments()
@@ -56,20 +57,14 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     return node
 
 
-def noteFindings(node, volumes: Mapping[str, float], confidence: Mapping[str, float] | None) -> None:
-    """Keeps a segmentation's volumes (mL) and confidences (0..1), by structure, with the node."""
-    node.SetAttribute(VOLUMES_ATTRIBUTE, json.dumps(dict(volumes)))
+def noteConfidence(node, confidence: Mapping[str, float] | None) -> None:
+    """Keeps a segmentation's confidences (0..1), by structure, with the node."""
     node.SetAttribute(CONFIDENCE_ATTRIBUTE, json.dumps(confidence))
 
 
 def confidenceOf(node) -> dict[str, float]:
-    """Confidence (0..1) by structure; empty where none is known."""
+    """Confidence (0..1) by structure, as found: editing the segments does not change it. Empty where none is known."""
     return json.loads(node.GetAttribute(CONFIDENCE_ATTRIBUTE) or "null") or {}
-
-
-def volumesOf(node) -> dict[str, float]:
-    """Volume (mL) by structure, as found; editing the segments does not change it."""
-    return json.loads(node.GetAttribute(VOLUMES_ATTRIBUTE) or "{}")
 
 
 def _newNode(volumeNode):

@@ -9,15 +9,18 @@ from slicer.i18n import tr as _
 
 from BRBSTrainingLib.Annotation import editInSegmentEditor
 from BRBSTrainingLib.RowTable import ODD, Row, RowTable
+from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
 from .Confidence import confidenceAdvice, confidenceMark
 from .Measurements import measurementTable
-from .ResultNode import SCAN_ATTRIBUTE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf, volumesOf
+from .ResultNode import SCAN_ATTRIBUTE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf
 
 
 class ResultSection:
     """Shows volumes and confidence of the result; 3D view, table, correction, and back into the study.
+
+    Volumes are measured whenever the result is shown, that is also when the user comes back from correcting it.
 
     Args:
         ui: the panel's widgets.
@@ -51,9 +54,9 @@ class ResultSection:
         self.update()
 
     def update(self) -> None:
-        """Shows what is known now."""
+        """Shows the result as it is now."""
         node = self.node
-        volumes, confidence = (volumesOf(node), confidenceOf(node)) if node else ({}, {})
+        volumes, confidence = (segmentVolumes(node), confidenceOf(node)) if node else ({}, {})
         self._table.show([_row(name, volume, confidence.get(name)) for name, volume in volumes.items()])
         for button in (self._ui.show3DButton, self._ui.tableButton, self._ui.editButton):
             button.enabled = node is not None
@@ -86,6 +89,7 @@ class ResultSection:
 
 def _row(name: str, volume: float, confidence: float | None) -> Row:
     if confidence is None:
-        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("Not known for this result."))
+        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("Not known for this structure."))
     mark = confidenceMark(confidence)
-    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, confidenceAdvice(mark))
+    toolTip = "\n".join([confidenceAdvice(mark), _("Confidence is that of the result as found, before corrections.")])
+    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, toolTip)

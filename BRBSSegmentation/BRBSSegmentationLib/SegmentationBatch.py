@@ -14,7 +14,7 @@ from brbs.model_description import read_description
 from brbs.scan_files import listed_scans
 from BRBSTrainingLib.BackgroundJob import BackgroundJob
 
-from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult
+from .ResultNode import SCAN_ATTRIBUTE, noteConfidence, showResult
 
 BATCH_FOLDER = "BRBS batch"  # in the folder of the results
 LIST_FILE, EXPORTS = "scans.txt", "scans"
@@ -118,6 +118,6 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
     """
     labels = LabelSchema.from_json(read_description(batch.model)["labels"]).labels
     node = showResult(scan.labels, volumeNode, labels=labels)
-    noteFindings(node, scan.volumes, scan.confidence or None)
+    noteConfidence(node, scan.confidence or None)
     node.SetNodeReferenceID(SCAN_ATTRIBUTE, volumeNode.GetID())
     return node

@@ -12,7 +12,7 @@ from brbs.errors import InputError
 from BRBSTrainingLib.OwnVolumes import UNCERTAINTY
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
-from .ResultNode import SCAN_ATTRIBUTE, noteFindings, showResult
+from .ResultNode import SCAN_ATTRIBUTE, noteConfidence, showResult
 from .SegmentationWorker import SegmentationWorker
 
 SENT, SEGMENTED, FINISHED, FAILED = "sent", "segmented", "finished", "failed"
@@ -103,7 +103,7 @@ class SegmentationRun:
             self._show()
             self.state = SEGMENTED
         if state == "finished":
-            noteFindings(self.node, answer["volumes"], answer.get("confidence"))
+            noteConfidence(self.node, answer.get("confidence"))
             self._showUncertainty()
             self._end(FINISHED, " ".join(filter(None, [self.message, _sentence(answer.get("message", ""))])))
 

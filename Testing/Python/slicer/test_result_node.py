@@ -9,12 +9,12 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from scene_nodes import addGridTransform, addLinearTransform, addVolume, obliqueMatrix
+from scene_nodes import SPACING, addGridTransform, addLinearTransform, addVolume, obliqueMatrix
 
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import write_label_map
 from BRBSSegmentationLib.Measurements import measurementTable
-from BRBSSegmentationLib.ResultNode import confidenceOf, noteFindings, showResult, volumesOf
+from BRBSSegmentationLib.ResultNode import confidenceOf, noteConfidence, showResult
 from BRBSTrainingLib.VolumeExport import exportVolume
 from BRBSTrainingLib.WorldImage import worldTransform
 
@@ -111,16 +111,43 @@ def test_chosen_node_takes_the_result(scene, tmp_path: Path) -> None:
     assert node.GetName() == "Meins"
 
 
-def test_findings_become_a_table(scene, tmp_path: Path) -> None:
+def test_volumes_and_confidence_become_a_table(scene, tmp_path: Path) -> None:
     volumeNode = addVolume()
-    node = showResult(resultOf(volumeNode, tmp_path)[0], volumeNode)
-    assert (volumesOf(node), confidenceOf(node)) == ({}, {})
-    noteFindings(node, {"Leber": 1.5, "Gefäß": 0.25}, {"Leber": 0.75, "Gefäß": 0.5})
-    assert confidenceOf(node) == {"Leber": 0.75, "Gefäß": 0.5}
-    table = measurementTable(node)
-    rows = [[table.GetTable().GetValue(row, column).ToString() for column in range(3)] for row in range(2)]
-    assert rows == [["Leber", "1.5", "0.75"], ["Gefäß", "0.25", "0.5"]]
-    noteFindings(node, {"Leber": 2.0}, None)
-    assert measurementTable(node) is table
-    assert table.GetTable().GetNumberOfColumns() == 2
-    assert table.GetTable().GetNumberOfRows() == 1
+    path, values = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    voxel = np.prod(SPACING) / 1000
+    found = [voxel * np.count_nonzero(values == value) for value in (3, 70, 71)]
+    assert columns(measurementTable(node), (0, 1)) == [["Leber", "Gefäß", "Nichts"], pytest.approx(found)]
+    assert measurementTable(node).GetTable().GetNumberOfColumns() == 2
+    noteConfidence(node, {"Leber": 0.75, "Gefäß": 0.5, "Nichts": 0.25})
+    assert columns(measurementTable(node), (1, 2)) == [pytest.approx(found), [0.75, 0.5, 0.25]]
+    assert measurementTable(node) is measurementTable(node)
+
+
+def test_corrected_segments_are_measured_anew(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    volumeNode.SetAndObserveTransformNodeID(addLinearTransform(scale=2.0).GetID())
+    path, values = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    segmentation = node.GetSegmentation()
+    drawn = (values == 0).astype(np.uint8)
+    segmentId = segmentation.GetNthSegmentID(2)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, segmentId, volumeNode)
+    segmentation.GetNthSegment(1).SetName("Leber")  # a second segment of one structure
+    voxel = 2**3 * np.prod(SPACING) / 1000  # where the scene shows it, as the engine measures it
+    expected = [voxel * np.count_nonzero(values), voxel * drawn.sum()]
+    assert columns(measurementTable(node), (0, 1)) == [["Leber", "Nichts"], pytest.approx(expected)]
+
+
+def test_confidence_of_replaced_segments_is_forgotten(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    path, _ = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    noteConfidence(node, {"Leber": 0.75})
+    assert confidenceOf(node) == {"Leber": 0.75}
+    assert confidenceOf(showResult(path, volumeNode, node)) == {}
+
+
+def columns(tableNode, indices) -> list[list]:
+    table = tableNode.GetTable()
+    return [[table.GetColumn(index).GetValue(row) for row in range(table.GetNumberOfRows())] for index in indices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import slicer
 from panel_user import click, wait
 from training_nodes import addSubject
@@ -70,6 +71,22 @@ def test_corrected_result_goes_back_into_the_study(widget, ui, model: Path) -> N
     atlases = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study.atlases
     assert [atlas.name for atlas in atlases] == ["atlas 0", "Berta"]
     assert "Berta is an atlas" in ui.noticeLabel.text
+
+
+def test_corrected_result_is_measured_anew_and_keeps_its_confidence(widget, ui) -> None:
+    volumeNode, node = segment(widget)
+    confidence = [ui.resultTable.item(row, 1).text() for row in range(2)]
+    mask = np.zeros(slicer.util.arrayFromVolume(volumeNode).shape, np.uint8)
+    mask[1:3, 2:5, 4:9] = 1
+    segmentId = node.GetSegmentation().GetNthSegmentID(1)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segmentId, volumeNode)
+    node.GetSegmentation().RemoveSegment(node.GetSegmentation().GetNthSegmentID(0))
+    node.GetSegmentation().AddEmptySegment("", "Zyste")
+    widget.enter()
+    rows = [[ui.resultTable.item(row, column).text() for column in range(3)] for row in range(2)]
+    volume = mask.sum() * 1.0 * 1.5 * 2.0 / 1000
+    assert rows == [["Kern", confidence[1], f"{volume:.2f}"], ["Zyste", "not known", "0.00"]]
+    assert "before corrections" in ui.resultTable.item(0, 1).toolTip()
 
 
 def test_bad_scan_is_told_and_apply_is_ready_again(widget, ui) -> None:
