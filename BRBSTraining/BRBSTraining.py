@@ -108,7 +108,7 @@ class BRBSTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
 
     def enter(self) -> None:
-        """The module is shown: takes in what was drawn in the Segment Editor."""
+        """The module is shown: something may have been drawn in the Segment Editor."""
         self._connectParameterNode()
         self.panel.enter()
 

@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from brbs.label_schema import LabelSchema
 from brbs.volumes import is_dicom_folder
 
 from .SegmentationTemplate import newSegmentation
+from .SegmentVolumes import segmentVolumes
 
 SCAN_ATTRIBUTE, STUDY_ATTRIBUTE = "BRBS.AnnotatedScan", "BRBS.AnnotatedFor"
 EDITOR_TAG = "SegmentEditor"  # the editor node that Slicer's own Segment Editor module looks for
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An annotation that was begun and is no atlas yet; the scene keeps it, also when it is saved and loaded.
+
+    Attributes:
+        scan: the scan's file.
+        segmentationId: of the node that it is drawn in.
+        drawn: names of the structures of which anything is drawn.
+    """
+
+    scan: Path
+    segmentationId: str
+    drawn: tuple[str, ...]
+
+    @property
+    def segmentationNode(self):
+        """What it is drawn in; None: it was deleted."""
+        return slicer.mrmlScene.GetNodeByID(self.segmentationId)
+
+    def missing(self, schema: LabelSchema) -> list[str]:
+        """Names of the structures of which nothing is drawn."""
+        drawn = {name.strip().casefold() for name in self.drawn}
+        return [label.name for label in schema.labels if label.name.casefold() not in drawn]
+
+    def text(self, schema: LabelSchema) -> str:
+        """How far it is, as a sentence."""
+        missing = self.missing(schema)
+        if not self.drawn:
+            text = _("{scan} is being annotated; nothing is drawn yet.")
+        elif missing:
+            text = _("{scan} is being annotated; still empty: {names}.")
+        else:
+            text = _("{scan} is being annotated; something is drawn of every structure.")
+        return text.format(scan=self.scan.name, names=", ".join(missing))
 
 
 def beginAnnotation(scan: Path, study: Path, schema: LabelSchema):
@@ -27,12 +66,30 @@ def beginAnnotation(scan: Path, study: Path, schema: LabelSchema):
     Raises:
         InputError: the scan cannot be loaded.
     """
-    volumeNode = scanNode(scan)
-    segmentationNode = _begun(scan, study) or newSegmentation(volumeNode, schema)
-    segmentationNode.SetAttribute(SCAN_ATTRIBUTE, str(scan))
-    segmentationNode.SetAttribute(STUDY_ATTRIBUTE, str(study))
+    begun = annotations(study).get(scan)
+    if begun is None:
+        volumeNode = scanNode(scan)
+        segmentationNode = newSegmentation(volumeNode, schema)
+        segmentationNode.SetAttribute(SCAN_ATTRIBUTE, str(scan))
+        segmentationNode.SetAttribute(STUDY_ATTRIBUTE, str(study))
+    else:
+        segmentationNode, volumeNode = begun.segmentationNode, annotatedVolume(begun)
     editInSegmentEditor(segmentationNode, volumeNode)
     return segmentationNode
+
+
+def annotatedVolume(annotation: Annotation):
+    """The volume node that an annotation is drawn on; loaded again where it was deleted.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    node = annotation.segmentationNode
+    volumeNode = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    if volumeNode is None:
+        volumeNode = scanNode(annotation.scan)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    return volumeNode
 
 
 def scanNode(scan: Path):
@@ -53,14 +110,14 @@ def editInSegmentEditor(segmentationNode, volumeNode) -> None:
     slicer.util.selectModule("SegmentEditor")
 
 
-def annotations(study: Path) -> list[tuple[Path, object, object]]:
-    """Annotations begun for a study: the scan's file, its volume node and the segmentation node."""
-    begun = []
+def annotations(study: Path) -> dict[Path, Annotation]:
+    """Annotations in the scene that were begun for a study, by scan."""
+    begun: dict[Path, Annotation] = {}
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         scan = Path(node.GetAttribute(SCAN_ATTRIBUTE) or "")
-        volumeNode = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-        if node.GetAttribute(STUDY_ATTRIBUTE) == str(study) and volumeNode is not None:
-            begun.append((scan, volumeNode, node))
+        if node.GetAttribute(STUDY_ATTRIBUTE) == str(study) and scan not in begun:  # copies of a node come later
+            drawn = tuple(name for name, volume in segmentVolumes(node).items() if volume > 0)
+            begun[scan] = Annotation(scan, node.GetID(), drawn)
     return begun
 
 
@@ -68,17 +125,6 @@ def endAnnotation(segmentationNode) -> None:
     """The segmentation is an ordinary one from now on."""
     segmentationNode.RemoveAttribute(SCAN_ATTRIBUTE)
     segmentationNode.RemoveAttribute(STUDY_ATTRIBUTE)
-
-
-def isDrawn(segmentationNode) -> bool:
-    """Whether any segment holds voxels."""
-    segmentation = segmentationNode.GetSegmentation()
-    found = (segmentationNode.GetBinaryLabelmapInternalRepresentation(name) for name in segmentation.GetSegmentIDs())
-    return any(labelmap is not None and not labelmap.IsEmpty() for labelmap in found)
-
-
-def _begun(scan: Path, study: Path):
-    return next((node for path, _, node in annotations(study) if path == scan), None)
 
 
 def _loadedVolume(scan: Path):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 
+from .Annotation import Annotation
 from .AtlasSection import MARKS, statusText
 from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, Row, RowTable
@@ -17,7 +19,7 @@ from .StudySession import StudySession
 
 
 class ScanSection(Section):
-    """Shows the unlabeled scans with what is known of them, adds and removes some, opens one for annotation."""
+    """Shows the unlabeled scans with what is known of them, adds, removes and annotates some."""
 
     def __init__(self, ui, session: StudySession, guard: Guard) -> None:
         super().__init__(ui, session, guard)
@@ -30,6 +32,7 @@ class ScanSection(Section):
             ui.addScanFolderButton: self._chooseFolder,
             ui.removeScanButton: self._remove,
             ui.annotateButton: lambda: session.annotate(self._table.selected()[0]),
+            ui.finishAnnotationButton: self._finishAnnotation,
         }
         self._onClick(actions)
         ui.scanTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -50,8 +53,41 @@ class ScanSection(Section):
             button.enabled = isOpen
         self._ui.removeScanButton.enabled = isOpen and bool(selected)
         self._ui.annotateButton.enabled = isOpen and len(selected) == 1
+        blocker = self._annotationBlocker()
+        self._ui.finishAnnotationButton.enabled = blocker is None
+        self._ui.finishAnnotationButton.toolTip = blocker or _("Make the annotation an atlas of the study.")
+
+    def _annotated(self) -> list[Path]:
+        """The selected scans that are being annotated; all such scans where none is selected."""
+        annotated = [scan for scan in self._session.study.study.unlabeled if scan in self._session.annotations]
+        selected = self._table.selected()
+        return [scan for scan in annotated if scan in selected] if selected else annotated
+
+    def _annotationBlocker(self) -> str | None:
+        """Why no annotation can be made an atlas, for people; None: it can."""
+        chosen = self._annotated() if self._session.study is not None else []
+        if len(chosen) != 1:
+            return _("Select a scan that is being annotated.")
+        if not self._session.annotations[chosen[0]].drawn:
+            return _("Nothing is drawn yet; go on with Annotate.")
+        return None
+
+    def _finishAnnotation(self) -> None:
+        with slicer.util.WaitCursor():
+            self._session.finishAnnotation(self._annotated()[0])
 
     def _row(self, path: Path) -> Row:
+        annotation = self._session.annotations.get(path)
+        return self._fileRow(path) if annotation is None else self._annotationRow(annotation)
+
+    def _annotationRow(self, annotation: Annotation) -> Row:
+        row, schema = self._fileRow(annotation.scan), self._session.study.study.schema
+        drawn = len(annotation.drawn)
+        text = _("annotating {drawn} / {all}").format(drawn=drawn, all=drawn + len(annotation.missing(schema)))
+        toolTip = "\n".join([annotation.text(schema), _("It is no atlas yet."), row.toolTip])
+        return Row(row.key, (row.cells[0], text, *row.cells[2:]), BUSY, toolTip)
+
+    def _fileRow(self, path: Path) -> Row:
         item = self._session.item(path)
         if item is None:
             text = _("checking…") if self._session.checking else _("not checked")

@@ -18,7 +18,7 @@ from brbs.pairing import Found, find_pairs
 from brbs.study import with_dataset_names
 from brbs.volumes import image_suffix, is_dicom_folder
 
-from .Annotation import annotations, beginAnnotation, endAnnotation, isDrawn
+from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
 from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
 from .OwnVolumes import isOwnVolume
@@ -43,6 +43,7 @@ class StudySession:
         study: the open study; None: none.
         job: the study's newest training; None: never trained.
         report: what the engine can do.
+        annotations: those begun for the study, by scan, as they were when last looked at.
         notice: what happened last, for people.
     """
 
@@ -52,6 +53,7 @@ class StudySession:
         self.job: TrainingJob | None = None
         self.report = EngineReport(logic.engine)
         self.plots = TrainingPlots()
+        self.annotations: dict[Path, Annotation] = {}
         self.notice = ""
         self._checker = StudyChecker(logic.engine)
         self._waiting: list[str] = []  # IDs of volume nodes to be added
@@ -88,6 +90,7 @@ class StudySession:
         self.study, self._waiting, self._checkDue = study, [], False
         self._watch(self.logic.lastJob(study))
         self._checker.check(study)
+        self._lookAtAnnotations()
         self.say(_("Opened the study {name}.").format(name=study.name))
         self._changed |= ALL
 
@@ -186,33 +189,52 @@ class StudySession:
         return [node for node in scans if not _isIn(node, known)]
 
     def annotate(self, scan: Path) -> None:
-        """Opens an unlabeled scan in the Segment Editor.
+        """Opens an unlabeled scan in the Segment Editor, with what was drawn on it before.
 
         Raises:
             InputError: it cannot be loaded.
         """
         beginAnnotation(scan, self.study.folder, self.study.study.schema)
+        self._lookAtAnnotations()
 
-    def takeAnnotations(self) -> None:
-        """Takes in what others have added to the study, and what was drawn in the Segment Editor as atlases.
-
-        An annotation that is still empty waits.
+    def lookAgain(self) -> None:
+        """Takes in what others have added to the study, and how far annotations are; tells which ones wait.
 
         Raises:
-            InputError: as the logic's ``addAtlas``.
+            InputError: the study cannot be read.
         """
         if self.study is None:
             return
         if self.study.refresh():  # BRBS Segmentation has added an atlas, say
             self.changeStudy(lambda study: None)
-        for scan, volumeNode, segmentationNode in annotations(self.study.folder):
-            if isDrawn(segmentationNode):
-                self.addAtlas(volumeNode, segmentationNode)
-                self.changeStudy(lambda study, scan=scan: study.removeUnlabeled([scan]))  # the volume may be a copy
-                endAnnotation(segmentationNode)
-            else:
-                name = segmentationNode.GetName()
-                self.say(_("{name} is still empty; draw its structures to make it an atlas.").format(name=name))
+        self._lookAtAnnotations()
+        waiting = [one for one in self.annotations.values() if one.scan in self.study.study.unlabeled]
+        if waiting:
+            told = [one.text(self.study.study.schema) for one in waiting]
+            self.say(" ".join([*told, _("Press Annotation done when it is complete.")]))
+
+    def finishAnnotation(self, scan: Path) -> None:
+        """Makes an annotation an atlas.
+
+        Raises:
+            InputError: it was deleted, nothing is drawn in it, or as the logic's ``addAtlas``.
+        """
+        self._lookAtAnnotations()
+        annotation = self.annotations.get(scan)
+        if annotation is None:
+            raise InputError(_("The annotation of {scan} is no longer in the scene.").format(scan=scan.name))
+        missing = annotation.missing(self.study.study.schema)
+        self.addAtlas(annotatedVolume(annotation), annotation.segmentationNode)
+        self.changeStudy(lambda study: study.removeUnlabeled([scan]))  # the volume may be a copy
+        endAnnotation(annotation.segmentationNode)
+        self._lookAtAnnotations()
+        if missing:
+            self.say(f"{self.notice} {_('Nothing is drawn of {names}.').format(names=', '.join(missing))}")
+
+    def _lookAtAnnotations(self) -> None:
+        """Measures what is drawn, which takes too long to be done in every tick."""
+        self.annotations = annotations(self.study.folder)
+        self._changed.add(STUDY)
 
     def setSchema(self, schema: LabelSchema) -> None:
         """Sets the structures.

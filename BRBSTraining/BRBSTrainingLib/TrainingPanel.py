@@ -70,7 +70,7 @@ class TrainingPanel:
         if not self._asked:
             self._asked = True
             self.session.askEngine()
-        self.guard(self.session.takeAnnotations)
+        self.guard(self.session.lookAgain)
 
     def setParameters(self, parameters) -> None:
         """Follows a parameter node: the study, the preset, ... that it names; None: none."""
@@ -79,6 +79,7 @@ class TrainingPanel:
         self._settings.setParameters(parameters)
         if parameters is not None:
             self._restoreStudy()
+            self.guard(self.session.lookAgain)  # another scene holds other annotations
 
     def guard(self, action: Callable[[], object]) -> None:
         """Runs an action; what is wrong with its input is shown, not raised."""

@@ -144,33 +144,6 @@ def test_missing_structure_is_flagged_but_trainable(widget, ui, files: Path, tmp
     assert ui.startButton.enabled
 
 
-def test_annotation_becomes_an_atlas_on_return(widget, ui, tmp_path: Path) -> None:
-    volumeNode, finished = addSubject(0)
-    create(ui, tmp_path / "Studie")
-    ui.atlasVolumeSelector.setCurrentNode(volumeNode)
-    ui.atlasSegmentationSelector.setCurrentNode(finished)
-    click(ui.addAtlasButton)
-    scanNode = addSubject(1)[0]
-    ui.scanVolumeSelector.setCurrentNode(scanNode)
-    click(ui.addScanButton)
-    wait(lambda: statuses(ui.scanTable) == [READY])
-    ui.scanTable.selectRow(0)
-    click(ui.annotateButton)
-    assert slicer.app.recorded.modules == ["SegmentEditor"]
-    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
-    drawn = editor.GetSegmentationNode()
-    names = [drawn.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
-    assert names == ["Hülle", "Kern"]
-    widget.enter()
-    assert "still empty" in ui.noticeLabel.text
-    mask = (tiny_study.subject(1)[1] == 3).astype("uint8")
-    segment = drawn.GetSegmentation().GetNthSegmentID(0)
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, drawn, segment, editor.GetSourceVolumeNode())
-    widget.enter()
-    wait(lambda: statuses(ui.atlasTable) == [READY, "structure missing"])
-    assert ui.scanTable.rowCount == 0
-
-
 def test_scene_close_keeps_the_study(widget, ui, files: Path, tmp_path: Path) -> None:
     fill(widget, files, tmp_path / "Studie")
     slicer.mrmlScene.Clear(0)
