@@ -273,8 +273,12 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
             slicer.app.processEvents()
         return preparation.batch
 
-    def confidence(self, segmentationNode) -> dict[str, float]:
-        """Dice that the model expects of the result as found, 0..1, by structure; empty where it is not known."""
+    def confidence(self, segmentationNode) -> dict[str, float | None]:
+        """Dice that the model expects of the result as found, by structure.
+
+        Returns:
+            0..1, or None for a structure of which nothing was found and nothing expected; empty where it is not known.
+        """
         return confidenceOf(segmentationNode)
 
     def measurements(self, segmentationNode):

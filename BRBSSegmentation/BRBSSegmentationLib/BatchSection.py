@@ -17,7 +17,7 @@ from BRBSTrainingLib.OwnVolumes import isOwnVolume
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 
 from .BatchPreparation import BatchPreparation
-from .Confidence import confidenceAdvice, confidenceMark, weakest
+from .Confidence import absentText, confidenceAdvice, confidenceMark, weakest, weakestText
 from .SegmentationBatch import WAITING, BatchScan, SegmentationBatch
 from .SegmentationRun import componentsOf
 
@@ -214,11 +214,11 @@ class BatchSection:
         if not scan.confidence:
             mark = BAD if scan.state == "failed" else GOOD if _isDone(scan) else BUSY
             return Row(key, (name, text, ""), mark, "\n".join(filter(None, [scan.message, where])))
-        structure, value = weakest(scan.confidence)
-        light = confidenceMark(value)
-        toolTip = "\n".join(filter(None, [scan.message, confidenceAdvice(light), where]))
+        light = confidenceMark(weakest(scan.confidence)[1])
+        told = [scan.message, confidenceAdvice(light), absentText(scan.confidence), where]
         # Red is for scans that could not be segmented.
-        return Row(key, (name, text, f"{value:.2f} {structure}"), GOOD if light == GOOD else ODD, toolTip)
+        mark = ODD if light == BAD else light
+        return Row(key, (name, text, weakestText(scan.confidence)), mark, "\n".join(filter(None, told)))
 
     def _stateText(self) -> str:
         if self._preparation is not None:

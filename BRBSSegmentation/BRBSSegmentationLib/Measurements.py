@@ -29,7 +29,7 @@ def measurementTable(segmentationNode):
     table.AddColumn(_column(vtk.vtkStringArray(), _("Structure"), list(volumes)))
     table.AddColumn(_column(vtk.vtkDoubleArray(), _("Volume (mL)"), list(volumes.values())))
     if confidence:
-        values = [confidence.get(name, float("nan")) for name in volumes]
+        values = [float("nan") if confidence.get(name) is None else confidence[name] for name in volumes]
         table.AddColumn(_column(vtk.vtkDoubleArray(), _("Confidence as found"), values))
     node.SetAndObserveTable(table)
     return node

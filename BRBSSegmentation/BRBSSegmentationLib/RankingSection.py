@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
+from brbs.absence import mean_confidence
 from brbs.ranking import RankedScan
 from BRBSTrainingLib.RowTable import BAD, Row, RowTable
 
-from .Confidence import confidenceAdvice, confidenceMark, weakest
+from .Confidence import absentText, confidenceAdvice, confidenceMark, confidenceText, weakestText
 from .StudyRanking import StudyRanking
 
 
@@ -87,7 +88,8 @@ def _row(item: RankedScan) -> Row:
     if not item.confidence:
         text = item.message or _("not known")
         return Row(item.scan, (item.scan.name, _("not usable"), ""), BAD, f"{text}\n{item.scan}")
-    structure, value = weakest(item.confidence)
-    mark = confidenceMark(item.mean)
-    cells = (item.scan.name, f"{item.mean:.2f}", f"{value:.2f} {structure}")
-    return Row(item.scan, cells, mark, f"{confidenceAdvice(mark)}\n{item.scan}")
+    mean = mean_confidence(item.confidence)
+    mark = confidenceMark(mean)
+    cells = (item.scan.name, confidenceText(mean), "" if mean is None else weakestText(item.confidence))
+    told = [confidenceAdvice(mark), absentText(item.confidence), str(item.scan)]
+    return Row(item.scan, cells, mark, "\n".join(filter(None, told)))

@@ -57,13 +57,17 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     return node
 
 
-def noteConfidence(node, confidence: Mapping[str, float] | None) -> None:
-    """Keeps a segmentation's confidences (0..1), by structure, with the node."""
+def noteConfidence(node, confidence: Mapping[str, float | None] | None) -> None:
+    """Keeps a segmentation's confidences, by structure, with the node."""
     node.SetAttribute(CONFIDENCE_ATTRIBUTE, json.dumps(confidence))
 
 
-def confidenceOf(node) -> dict[str, float]:
-    """Confidence (0..1) by structure, as found: editing the segments does not change it. Empty where none is known."""
+def confidenceOf(node) -> dict[str, float | None]:
+    """Confidence by structure, as found: editing the segments does not change it.
+
+    Returns:
+        0..1, or None for a structure of which nothing was found and nothing expected; empty where none is known.
+    """
     return json.loads(node.GetAttribute(CONFIDENCE_ATTRIBUTE) or "null") or {}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
 from BRBSTrainingLib.Annotation import editInSegmentEditor
-from BRBSTrainingLib.RowTable import ODD, Row, RowTable
+from BRBSTrainingLib.RowTable import NEUTRAL, Row, RowTable
 from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
-from .Confidence import confidenceAdvice, confidenceMark
+from .Confidence import confidenceAdvice, confidenceMark, confidenceText
 from .Measurements import measurementTable
 from .ResultNode import SCAN_ATTRIBUTE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf
 
@@ -57,7 +58,7 @@ class ResultSection:
         """Shows the result as it is now."""
         node = self.node
         volumes, confidence = (segmentVolumes(node), confidenceOf(node)) if node else ({}, {})
-        self._table.show([_row(name, volume, confidence.get(name)) for name, volume in volumes.items()])
+        self._table.show([_row(name, volume, confidence) for name, volume in volumes.items()])
         for button in (self._ui.show3DButton, self._ui.tableButton, self._ui.editButton):
             button.enabled = node is not None
         study = node.GetAttribute(STUDY_ATTRIBUTE) if node else None
@@ -87,9 +88,10 @@ class ResultSection:
         self._studyChanged()
 
 
-def _row(name: str, volume: float, confidence: float | None) -> Row:
-    if confidence is None:
-        return Row(name, (name, _("not known"), f"{volume:.2f}"), ODD, _("Not known for this structure."))
-    mark = confidenceMark(confidence)
+def _row(name: str, volume: float, confidence: Mapping[str, float | None]) -> Row:
+    amount = f"{volume:.2f}"
+    if name not in confidence:
+        return Row(name, (name, _("not known"), amount), NEUTRAL, _("Not known for this structure."))
+    mark = confidenceMark(confidence[name])
     toolTip = "\n".join([confidenceAdvice(mark), _("Confidence is that of the result as found, before corrections.")])
-    return Row(name, (name, f"{confidence:.2f}", f"{volume:.2f}"), mark, toolTip)
+    return Row(name, (name, confidenceText(confidence[name]), amount), mark, toolTip)

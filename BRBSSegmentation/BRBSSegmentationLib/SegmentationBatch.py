@@ -32,7 +32,7 @@ class BatchScan:
         labels: the label map's file; None as long as it is not known.
         message: what people should know.
         volumes: mL by structure.
-        confidence: 0..1 by structure.
+        confidence: 0..1 by structure, or None where nothing was found and nothing expected.
     """
 
     scan: Path
@@ -40,7 +40,7 @@ class BatchScan:
     labels: Path | None = None
     message: str = ""
     volumes: Mapping[str, float] = field(default_factory=dict)
-    confidence: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class SegmentationBatch(BackgroundJob):

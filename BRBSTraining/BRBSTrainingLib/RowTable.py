@@ -9,12 +9,13 @@ import qt
 
 NAME, STATUS = 0, 1  # columns
 NAME_WIDTH = 112  # pixels; the user may change it
-GOOD, BUSY, ODD, BAD = "good", "busy", "odd", "bad"
+GOOD, BUSY, ODD, BAD, NEUTRAL = "good", "busy", "odd", "bad", "neutral"
 _ICONS = {
     GOOD: "SP_DialogApplyButton",
     BUSY: "SP_BrowserReload",
     ODD: "SP_MessageBoxWarning",
     BAD: "SP_MessageBoxCritical",
+    NEUTRAL: "SP_MessageBoxInformation",
 }
 
 
@@ -25,7 +26,7 @@ class Row:
     Attributes:
         key: what the line stands for.
         cells: texts, a column each; the second is the status.
-        mark: one of GOOD, BUSY, ODD and BAD: the status's icon.
+        mark: one of GOOD, BUSY, ODD, BAD and NEUTRAL: the status's icon.
         toolTip: shown over every cell.
     """
 

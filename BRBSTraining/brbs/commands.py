@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from . import device_report
+from .absence import mean_confidence
 from .bundle_file import export_bundle, import_bundle
 from .checks import check_study
 from .errors import InputError
@@ -32,8 +33,10 @@ def rank(arguments: argparse.Namespace) -> None:
     with progress_bar() as show:
         ranking = ranked(Path(arguments.model), study.unlabeled, path, arguments.device, show)
     for item in ranking.scans:
-        by_structure = ", ".join(f"{name} {value:.2f}" for name, value in item.confidence.items())
-        print(f"{item.mean:.2f}" if item.confidence else "  - ", item.scan, by_structure or item.message, sep="\t")
+        values = {name: "not found" if value is None else f"{value:.2f}" for name, value in item.confidence.items()}
+        by_structure = ", ".join(f"{name} {value}" for name, value in values.items())
+        mean = mean_confidence(item.confidence)
+        print("  - " if mean is None else f"{mean:.2f}", item.scan, by_structure or item.message, sep="\t")
     log.info("least confident first: %s", path)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .absence import mean_confidence
 from .errors import InputError
 from .files import read_json, write_json
 from .model_description import model_identity
@@ -25,20 +26,26 @@ class RankedScan:
 
     Attributes:
         scan: its file or DICOM folder.
-        confidence: by structure, 0..1, see :mod:`brbs.confidence`; empty where it could not be computed.
+        confidence: by structure, see :func:`brbs.absence.told_confidence`; empty where it could not be computed.
         message: why not; "" if it could.
         content: digest of the scan.
     """
 
     scan: Path
-    confidence: dict[str, float]
+    confidence: dict[str, float | None]
     message: str = ""
     content: str = ""
 
     @property
     def mean(self) -> float:
-        """Mean confidence over the structures; -1 for a scan that the model could not be applied to."""
-        return sum(self.confidence.values()) / len(self.confidence) if self.confidence else -1.0
+        """Mean confidence over the structures found or expected.
+
+        1 for a scan in which the model is sure that there are none; -1 for one that it could not be applied to.
+        """
+        if not self.confidence:
+            return -1.0
+        mean = mean_confidence(self.confidence)
+        return 1.0 if mean is None else mean
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .absence import told_confidence
 from .errors import InputError
 from .files import replacing
 
@@ -23,8 +24,8 @@ class ResultTable:
     """A CSV file that is renewed after every scan; rows of scans that are not met stay as they are.
 
     Columns: scan and label map (paths), state ("finished" or "failed"), message, then for each structure
-    "NAME volume (mL)" and "NAME confidence" (0..1, empty where not known), at last what identifies the model's weights
-    and the scan's content.
+    "NAME volume (mL)" and "NAME confidence" (0..1, empty where not known, and where nothing of it was found and nothing
+    expected), at last what identifies the model's weights and the scan's content.
 
     Args:
         path: the file; one that is there is continued.
@@ -71,12 +72,12 @@ class ResultTable:
         known = (row.get(STATE), row.get(LABEL_MAP), row.get(MODEL), row.get(CONTENT))
         return known == (FINISHED, _key(label_map), model, content) and label_map.is_file()
 
-    def findings(self, scan: Path) -> tuple[dict[str, float], dict[str, float]]:
-        """Volumes (mL) and confidences (0..1) of a scan by structure, as far as the table tells them."""
+    def findings(self, scan: Path) -> tuple[dict[str, float], dict[str, float | None]]:
+        """Volumes (mL) and confidences (0..1, or None) of a scan by structure, as far as the table tells them."""
         row = self._rows.get(_key(scan), {})
-        volumes = {name: row.get(_volume(name), "") for name in self._structures}
-        confidence = {name: row.get(_confidence(name), "") for name in self._structures}
-        return _numbers(volumes), _numbers(confidence)
+        volumes = _numbers({name: row.get(_volume(name), "") for name in self._structures})
+        confidence = _numbers({name: row.get(_confidence(name), "") for name in self._structures})
+        return volumes, told_confidence(volumes, confidence)
 
     def put(
         self,
@@ -85,7 +86,7 @@ class ResultTable:
         state: str,
         message: str = "",
         volumes: Mapping[str, float] | None = None,
-        confidence: Mapping[str, float] | None = None,
+        confidence: Mapping[str, float | None] | None = None,
         model: str = "",
         content: str = "",
     ) -> None:
@@ -96,7 +97,8 @@ class ResultTable:
         """
         row: dict[str, Any] = {SCAN: _key(scan), LABEL_MAP: _key(label_map), STATE: state, MESSAGE: message}
         row |= {_volume(name): value for name, value in (volumes or {}).items()}
-        row |= {_confidence(name): round(value, 4) for name, value in (confidence or {}).items()}
+        known = {name: value for name, value in (confidence or {}).items() if value is not None}
+        row |= {_confidence(name): round(value, 4) for name, value in known.items()}
         self._own[row[SCAN]] = self._rows[row[SCAN]] = row | {MODEL: model, CONTENT: content}
         self._write()
 

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .absence import told_confidence
 from .device import choose_device, memory_was_short
 from .errors import InputError
 from .label_schema import LabelSchema
@@ -64,13 +65,13 @@ class Result:
         volumes: mL by structure.
         device: on which it was computed.
         message: what people should know of it; "" if nothing.
-        confidence: by structure, 0..1, see :mod:`brbs.confidence`; None if not asked for, or not yet known.
+        confidence: by structure, see :func:`brbs.absence.told_confidence`; None if not asked for, or not yet known.
     """
 
     volumes: dict[str, float]
     device: str
     message: str = ""
-    confidence: dict[str, float] | None = None
+    confidence: dict[str, float | None] | None = None
 
 
 @dataclass
@@ -181,7 +182,7 @@ class Segmenter:
         findings = confidence.findings(image, found, check)
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
-        return replace(result, confidence=findings.confidence)
+        return replace(result, confidence=told_confidence(result.volumes, findings.confidence))
 
     def _free_memory(self) -> None:
         self._models.clear()

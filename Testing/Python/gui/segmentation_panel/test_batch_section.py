@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -56,6 +57,20 @@ def test_all_volumes_are_segmented_and_shown(widget, ui, tmp_path: Path) -> None
     assert [row[0] for row in rows(ui.resultTable)] == ["Hülle", "Kern"]
     assert ui.inputSelector.currentNode().GetName() == "Scan 2"
     assert ui.addToStudyButton.enabled
+
+
+def test_scans_without_a_structure_are_told_from_those_with_it(widget, ui, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        addSubject(seed)
+    begin(ui, tmp_path / "out")
+    wait(lambda: ended(ui))
+    scans = widget.panel._batch._batch.scans
+    found = [{"Hülle": 0.9, "Kern": None}, {"Hülle": None, "Kern": None}]
+    scans.update({scan: replace(known, confidence=one) for (scan, known), one in zip(list(scans.items()), found)})
+    widget.panel._batch.update()
+    assert [row[2] for row in rows(ui.batchTable)] == ["0.90 Hülle", "not found"]
+    assert "Not found: Kern." in ui.batchTable.item(0, 1).toolTip()
+    assert "expects nothing" in ui.batchTable.item(1, 1).toolTip()
 
 
 def test_stray_pieces_of_many_scans_go_or_stay(widget, ui, tmp_path: Path) -> None:
@@ -164,6 +179,18 @@ def test_scans_of_the_same_shown_confidence_have_the_same_light(model: Path, req
     table = request.getfixturevalue("ui").rankTable
     assert [row[1] for row in rows(table)] == ["0.80", "0.80"]
     assert len({table.item(row, 1).toolTip().splitlines()[0] for row in range(2)}) == 1
+
+
+def test_ranking_tells_what_was_not_found(model: Path, request) -> None:
+    import BRBSTraining
+
+    study = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent)
+    found = [{"Hülle": 0.7, "Kern": None}, {"Hülle": None, "Kern": None}]
+    scans = tuple(RankedScan(scan, one) for scan, one in zip(study.study.unlabeled, found, strict=True))
+    Ranking(model_identity(model), scans, waiting=0).save(study.folder / "ranking.json")
+    table = request.getfixturevalue("ui").rankTable
+    assert [row[1:] for row in rows(table)] == [["0.70", "0.70 Hülle"], ["not found", ""]]
+    assert "Not found: Kern." in table.item(0, 1).toolTip()
 
 
 def test_model_from_elsewhere_ranks_nothing(widget, ui, tmp_path: Path) -> None:

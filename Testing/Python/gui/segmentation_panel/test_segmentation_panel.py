@@ -89,6 +89,20 @@ def test_corrected_result_is_measured_anew_and_keeps_its_confidence(widget, ui) 
     assert "before corrections" in ui.resultTable.item(0, 1).toolTip()
 
 
+def test_structure_not_found_has_no_confidence(widget, ui) -> None:
+    from BRBSSegmentationLib.ResultNode import noteConfidence
+
+    node = segment(widget)[1]
+    noteConfidence(node, {"Hülle": None, "Kern": 1.0})
+    widget.enter()
+    assert [ui.resultTable.item(row, 1).text() for row in range(2)] == ["not found", "1.00"]
+    assert "expects nothing" in ui.resultTable.item(0, 1).toolTip()
+    icons = [ui.resultTable.item(row, 1).icon().pixmap(16, 16).toImage() for row in range(2)]
+    assert icons[0] != icons[1]
+    click(ui.tableButton)
+    assert np.isnan(widget.logic.measurements(node).GetTable().GetValue(0, 2).ToDouble())
+
+
 def test_bad_scan_is_told_and_apply_is_ready_again(widget, ui) -> None:
     volumeNode = addSubject(0)[0]
     slicer.util.arrayFromVolume(volumeNode)[:] = 7

@@ -1,0 +1,29 @@
+"""Structures of which nothing was found: without a segmentation there is none to be confident in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def told_confidence(volumes: Mapping[str, float], confidence: Mapping[str, float]) -> dict[str, float | None]:
+    """Confidences by structure as they are told: None where nothing was found and nothing expected.
+
+    A structure that was expected and not found has a confidence of 0, see :func:`brbs.confidence.expected_dice`.
+
+    Args:
+        volumes: what was found, by structure.
+        confidence: 0..1 by structure.
+    """
+    told: dict[str, float | None] = {}
+    for name, volume in volumes.items():
+        if volume == 0 and confidence.get(name) != 0:
+            told[name] = None
+        elif name in confidence:
+            told[name] = confidence[name]
+    return told
+
+
+def mean_confidence(confidence: Mapping[str, float | None]) -> float | None:
+    """Mean over the structures that were found or expected; None where none was."""
+    known = [value for value in confidence.values() if value is not None]
+    return sum(known) / len(known) if known else None
