@@ -44,8 +44,9 @@ class BRBSSegmentation(ScriptedLoadableModule):
         parent.dependencies = ["BRBSTraining"]
         parent.contributors = ["BRBS for 3D Slicer contributors"]
         parent.helpText = _(
-            "Segments scans with a model made by BRBS Training. The confidence of each structure is the Dice "
-            "that the model expects itself, no guarantee. Scans to try it on: BRBSTinyScans in the module Sample Data."
+            "Segments scans with a model made by BRBS Training. BRBS is Better Registration Better Segmentation (He et "
+            "al., 2022). The confidence of each structure is the Dice that the model expects itself, no guarantee. "
+            "Scans to try it on: BRBSTinyScans in the module Sample Data."
         )
         parent.acknowledgementText = _(
             "Method: Y. He et al., Learning Better Registration to Learn Better Few-Shot Medical Image Segmentation, "

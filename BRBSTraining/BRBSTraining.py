@@ -46,9 +46,9 @@ class BRBSTraining(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["BRBS for 3D Slicer contributors"]
         parent.helpText = _(
-            "Annotate a few scans (atlases), add scans that nobody has annotated, and train a model that segments new "
-            "scans. Training runs in the background; Slicer may be closed meanwhile. To try it, choose BRBSTinyStudy "
-            "in the module Sample Data."
+            "BRBS is Better Registration Better Segmentation (He et al., 2022). Annotate a few scans (atlases), add "
+            "scans that nobody has annotated, and train a model that segments new scans. Training runs in the "
+            "background; Slicer may be closed meanwhile. To try it, choose BRBSTinyStudy in the module Sample Data."
         )
         parent.acknowledgementText = _(
             "Method: Y. He et al., Learning Better Registration to Learn Better Few-Shot Medical Image Segmentation, "

@@ -48,15 +48,23 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return next(action.choices for action in parser()._actions if isinstance(action.choices, dict))
 
 
+def form_texts() -> list[str]:
+    forms = (ROOT / f"{module}/Resources/UI/{module}.ui" for module in MODULES)
+    return [node.text for form in forms for node in ElementTree.parse(form).iter("string") if node.text]
+
+
+def strings(path: Path) -> list[str]:
+    """The constant texts of a Python file."""
+    nodes = ast.walk(ast.parse(text(path)))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
 @cache
 def shown_texts() -> list[str]:
     """All that the panels can show: texts of the forms, and strings of the modules and of the engine."""
-    forms = (ROOT / f"{module}/Resources/UI/{module}.ui" for module in MODULES)
-    found = [node.text for form in forms for node in ElementTree.parse(form).iter("string") if node.text]
+    found = form_texts()
     for module in MODULES:
-        for path in (ROOT / module).rglob("*.py"):
-            strings = ast.walk(ast.parse(text(path)))
-            found += [node.value for node in strings if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        found += [shown for path in (ROOT / module).rglob("*.py") for shown in strings(path)]
     return [re.sub(r"^\d\. ", "", shown) for shown in found] + found  # sections with and without their numbers
 
 
@@ -115,6 +123,20 @@ def test_every_module_is_built_and_described() -> None:
 def test_licence_is_named_and_the_article_cited() -> None:
     assert "Apache License" in text(ROOT / "LICENSE") and "[LICENSE](LICENSE)" in text(ROOT / "README.md")
     assert "doi.org/10.1109/TNNLS.2022.3190452" in text(ROOT / "README.md")
+
+
+# ---- texts are understood
+
+
+@pytest.mark.parametrize("abbreviation, meaning", [
+    ("BRBS", "Better Registration Better Segmentation"),
+    ("S3P", "space-style sampling program"),
+    ("KCC", "knowledge consistency constraint"),
+    ("MMR", "mix misalignment regularisation"),
+])  # fmt: skip
+def test_the_methods_abbreviations_are_spelled_out_in_the_panels(abbreviation: str, meaning: str) -> None:
+    helps = [shown for module in MODULES for shown in strings(ROOT / module / f"{module}.py")]
+    assert [shown for shown in [*form_texts(), *helps] if abbreviation in shown and meaning in shown]
 
 
 # ---- the pages say what is there
