@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from .grid import WorkingGrid
 from .label_schema import LabelSchema
 from .model_description import MODEL_FILE
 from .settings import Settings
-from .volumes import LARGEST_LABEL
 
 
 def check_description(description: dict[str, Any], folder: str | Path) -> None:
@@ -40,15 +38,8 @@ def check_description(description: dict[str, Any], folder: str | Path) -> None:
 
 
 def _check_labels(labels: Any) -> None:
-    found = LabelSchema.from_json(labels).labels
-    if not found:
+    if not LabelSchema.from_json(labels).labels:
         raise ValueError("there are none")
-    for label in found:
-        numbers = all(isinstance(part, int | float) and math.isfinite(part) for part in label.colour)
-        texts = isinstance(label.name, str) and isinstance(label.terminology, str)
-        value = type(label.value) is int and abs(label.value) <= LARGEST_LABEL
-        if not (value and texts and len(label.colour) == 3 and numbers):
-            raise ValueError(f"structure {label.value!r} has values of a wrong type")
 
 
 def _check_networks(channels: Any, strides: Any) -> None:
@@ -63,5 +54,6 @@ def _check_networks(channels: Any, strides: Any) -> None:
 
 
 def _check_provenance(provenance: Any) -> None:
-    if not (isinstance(provenance, dict) and isinstance(provenance.get("atlases", []), list)):
+    names = provenance.get("atlases", []) if isinstance(provenance, dict) else None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError("it is not told as it should be")

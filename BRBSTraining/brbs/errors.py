@@ -1,5 +1,11 @@
 """The one exception whose message is meant for the person at the keyboard."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the file, what is wrong with it and what to do.
@@ -10,3 +16,16 @@ class InputError(ValueError):
 
 class MemoryTooSmall(InputError):
     """A device's memory is too small for what is to be computed."""
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Puts the file at the begin of messages of those who do not know it.
+
+    Raises:
+        InputError: of the block, with the file.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -32,6 +32,8 @@ from .errors import InputError
 log = logging.getLogger("brbs")
 
 MOST_VOXELS = 2**29  # of a grid that a description may ask for; far above what any device trains on
+MOST_COVERING = 2**28  # voxels with which a scan is covered, 1 GiB, unless the scan itself has many
+_MUCH_MORE = 4  # times as many as the scan has
 SAME_SPACING = 1e-3  # relative difference below which two spacings count as equal
 _MUCH_FINER = 1.25  # grid step in scan voxels above which the scan is smoothed before it is sampled
 
@@ -160,6 +162,9 @@ class WorkingGrid:
         Args:
             image: 3-D scan.
             reference: with alignment "affine", the first atlas on this grid (see `image`); None when `image` is it.
+
+        Raises:
+            InputError: as for `lattice`.
         """
         geometry = Geometry.of(image)
         centre = geometry.middle
@@ -213,6 +218,9 @@ class WorkingGrid:
         """This grid enlarged, voxels staying where they are, until it covers the scan's whole field of view.
 
         With region "labels" the networks know nothing of the rest, and the grid itself is returned.
+
+        Raises:
+            InputError: that takes far too many voxels, as where millimetres are meant but micrometres are told.
         """
         return self if self.region == "labels" else self._cover(image, placement)
 
@@ -256,8 +264,16 @@ class WorkingGrid:
         last_index = np.ceil((high - self.origin) / self.spacing - 0.5 - tolerance)
         first_index, last_index = np.minimum(first_index, 0), np.maximum(last_index, last)
         offset = np.array(self.offset) + (first_index + last_index - last) / 2 * self.spacing
+        size = tuple(int(count) for count in last_index - first_index + 1)
+        if math.prod(size) > max(MOST_COVERING, _MUCH_MORE * math.prod(image.GetSize()), math.prod(self.size)):
+            extent = " x ".join(f"{edge:.3g}" for edge in high - low)
+            edges = " x ".join(f"{edge:.3g}" for edge in self.spacing)
+            raise InputError(
+                f"shows {extent} mm, too much to be covered with voxels of {edges} mm; "
+                "check the spacing of the scan and that of the atlases"
+            )
         return replace(
             self,
-            size=tuple(int(count) for count in last_index - first_index + 1),
+            size=size,
             offset=tuple(float(value) for value in offset),
         )

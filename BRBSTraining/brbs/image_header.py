@@ -16,6 +16,8 @@ from .errors import InputError
 
 MOST_NUMBERS = 2**31  # of a volume: 8 GiB as float32
 MOST_DEFLATION = 1032  # times; zlib packs no tighter
+_MOST_BYTES = {"gzip": MOST_DEFLATION, "gz": MOST_DEFLATION, "text": 4, "txt": 4, "ascii": 4}  # a byte of the file
+_MHA_ENCODINGS = (("compresseddata", "true"), ("binarydata", "false"))  # packed, text
 _LONGEST_LINE, _MOST_LINES = 2**20, 20_000
 
 # Magic number with its place; place and type of: sizes, spacings, codes of qform and sform, qform, sform.
@@ -124,11 +126,25 @@ def _text_header(path: Path) -> dict[str, str]:
 
 
 def _most_stored(path: Path) -> float:
-    """Bytes of voxels that the file, or the one that it names, can hold at most; infinity where that is not told."""
+    """Bytes of voxels that the file, or those that it names, can hold at most; devices and pipes count as empty."""
     header = _text_header(path)
-    encoding = header.get("encoding", "gzip" if header.get("compresseddata", "").lower() == "true" else "raw").lower()
+    packed, text = (header.get(name, "").lower() == told for name, told in _MHA_ENCODINGS)
+    encoding = header.get("encoding", "gzip" if packed else "text" if text else "raw").lower()
     named = header.get("data file", header.get("datafile", header.get("elementdatafile", "")))
-    data = path if named in ("", "LOCAL") else path.parent / named
-    if encoding not in ("raw", "gzip", "gz") or not data.is_file():  # text, or slices in files of their own
-        return math.inf
-    return data.stat().st_size * (1 if encoding == "raw" else MOST_DEFLATION)
+    stored = sum(file.stat().st_size for file in _data_files(path, named) if file.is_file())
+    return stored * _MOST_BYTES.get(encoding, 1)
+
+
+def _data_files(path: Path, named: str) -> list[Path]:
+    """The files that hold the voxels, as a header names them: itself, one, a list below it, or numbered ones."""
+    if named in ("", "LOCAL", "LOCAL_FILE", "Local"):
+        return [path]
+    if named.split()[0] == "LIST":
+        _, _, names = path.read_text(encoding="utf-8", errors="surrogateescape").partition(named)
+        return [path.parent / line.strip() for line in names.splitlines() if line.strip()]
+    if numbered := re.fullmatch(r"(.*)%\d*d(\S*)(?:\s+-?\d+){3,4}", named):
+        first = path.parent / numbered[1]
+        name = re.compile(re.escape(first.name) + r"-?\d+" + re.escape(numbered[2]))
+        folder = first.parent if first.name else first
+        return [file for file in folder.iterdir() if name.fullmatch(file.name)] if folder.is_dir() else []
+    return [path.parent / named]

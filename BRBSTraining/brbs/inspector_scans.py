@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import Geometry
-from .errors import InputError
+from .errors import InputError, naming
 from .grid import SAME_SPACING
 from .model import ModelBundle
-from .volumes import bare_name, check_pair, read_image, read_label_map
+from .volumes import check_pair, pairing_name, read_image, read_label_map
 
 log = logging.getLogger("brbs")
 
@@ -30,9 +31,10 @@ def find_atlas(bundle: ModelBundle, atlas: str | Path, model: str | Path = "mode
     names = bundle.provenance.get("atlases", [])
     if not (names and len(bundle.atlas_images)):
         raise InputError(f"{model}: holds no atlases, so nothing can be generated from it; train it with BRBS")
-    for name in (str(atlas), bare_name(atlas)):
-        if name in names:
-            return names.index(name)
+    known = [unicodedata.normalize("NFC", name) for name in names]
+    for name in (unicodedata.normalize("NFC", str(atlas)), pairing_name(atlas)):
+        if name in known:
+            return known.index(name)
     raise InputError(f"{atlas}: is no atlas of {model}; there are: {', '.join(names)}")
 
 
@@ -74,7 +76,8 @@ class ScanPlacer:
         """
         scan = read_image(path)
         self._tell_grid(path, Geometry.of(scan))
-        placement = self.bundle.grid.place(scan, self.bundle.reference)
+        with naming(path):
+            placement = self.bundle.grid.place(scan, self.bundle.reference)
         return PlacedScan(path, scan, placement, self.bundle.grid.sample_image(scan, placement))
 
     def _tell_grid(self, path: Path, found: Geometry) -> None:

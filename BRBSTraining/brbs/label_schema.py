@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from .errors import InputError
 from .segments import default_label, smallest_type
 
 MOST_LABELS = 255
+LARGEST_LABEL = 2**53  # either sign
 
 
 @dataclass(frozen=True)
@@ -99,5 +101,21 @@ class LabelSchema:
 
     @classmethod
     def from_json(cls, content: Sequence[Mapping[str, Any]]) -> LabelSchema:
-        """The schema of :meth:`to_json`'s value."""
-        return cls(tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content))
+        """The schema of :meth:`to_json`'s value.
+
+        Raises:
+            InputError: a value of a wrong type; others of the exceptions of a structure that is none.
+        """
+        labels = tuple(Label(**{**entry, "colour": tuple(entry["colour"])}) for entry in content)
+        for label in labels:
+            if not _is_right(label):
+                raise InputError(f"structure {label.value!r} has values of a wrong type")
+        return cls(labels)
+
+
+def _is_right(label: Label) -> bool:
+    """Whether all parts of a structure have the right type."""
+    colours = all(type(part) in (int, float) and math.isfinite(part) for part in label.colour)
+    texts = isinstance(label.name, str) and isinstance(label.terminology, str)
+    value = type(label.value) is int and abs(label.value) <= LARGEST_LABEL
+    return value and texts and len(label.colour) == 3 and colours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import Geometry
-from .errors import InputError
+from .errors import InputError, naming
 from .files import replacing
 from .grid import WorkingGrid
 from .grid_choice import choose_grid
@@ -25,6 +26,7 @@ from .volumes import bare_name, check_pair, read_image, read_label_map
 log = logging.getLogger("brbs")
 
 FORMAT = 1
+_DAMAGED = (zipfile.BadZipFile, zlib.error)
 _ATLAS_ARRAYS = ("atlas_images", "atlas_labels")
 _ARRAYS = (*_ATLAS_ARRAYS, "unlabeled_images", "validation_images", "validation_labels")
 
@@ -92,19 +94,22 @@ class Prepared:
                 arrays = {name: content[name] for name in (_ARRAYS if scans else _ATLAS_ARRAYS)}
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; prepare the study again") from None
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, NotImplementedError, *_DAMAGED) as error:
             raise InputError(f"{path}: cannot be read ({error}); delete it and prepare the study again") from error
-        if description.get("format") != FORMAT:
-            found = description.get("format")
+        found = description.get("format") if isinstance(description, dict) else None
+        if found != FORMAT:
             raise InputError(f"{path}: has format {found}, this version reads {FORMAT}; prepare the study again")
         nothing = np.empty((0, *arrays["atlas_images"].shape[1:]), np.float32)
-        return cls(
-            grid=WorkingGrid.from_json(description["grid"]),
-            schema=LabelSchema.from_json(description["schema"]),
-            atlas_names=description["atlas_names"],
-            unlabeled_names=description["unlabeled_names"],
-            **dict.fromkeys(_ARRAYS, nothing) | arrays,
-        )
+        try:
+            return cls(
+                grid=WorkingGrid.from_json(description["grid"]),
+                schema=LabelSchema.from_json(description["schema"]),
+                atlas_names=description["atlas_names"],
+                unlabeled_names=description["unlabeled_names"],
+                **dict.fromkeys(_ARRAYS, nothing) | arrays,
+            )
+        except (InputError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: is damaged ({error}); delete it and prepare the study again") from error
 
 
 def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -> Prepared:
@@ -143,7 +148,8 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
     reference = None
     for index, (atlas, (image, labels)) in enumerate(zip(study.atlases, atlases, strict=True)):
         report(f"placing {atlas.name}")
-        placement = grid.place(image, reference)
+        with naming(atlas.image):
+            placement = grid.place(image, reference)
         atlas_images[index] = grid.sample_image(image, placement)
         atlas_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
         reference = grid.image(atlas_images[0])
@@ -152,14 +158,17 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
     for index, path in enumerate(study.unlabeled):
         report(f"placing {bare_name(path)}")
         image = read_image(path)
-        unlabeled_images[index] = grid.sample_image(image, grid.place(image, reference))
+        with naming(path):
+            placement = grid.place(image, reference)
+        unlabeled_images[index] = grid.sample_image(image, placement)
 
     validation_images = np.empty((len(study.validation), *grid.shape), np.float32)
     validation_labels = np.empty((len(study.validation), *grid.shape), np.uint8)
     for index, atlas in enumerate(study.validation):
         report(f"placing {atlas.name}")
         image, labels = _read_pair(atlas)
-        placement = grid.place(image, reference)
+        with naming(atlas.image):
+            placement = grid.place(image, reference)
         validation_images[index] = grid.sample_image(image, placement)
         validation_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
 

@@ -159,6 +159,8 @@ def scan_identity(scan: str | Path) -> str:
     files = sorted(path for path in scan.iterdir() if path.is_file()) if scan.is_dir() else [scan]
     if scan.suffix.lower() in (".mhd", ".nhdr"):  # a header whose voxels lie beside it
         files += sorted(path for path in scan.parent.glob(f"{scan.stem}.*") if path != scan and path.is_file())
+    if others := [path for path in files if not path.is_file()]:
+        raise InputError(f"{others[0]}: cannot be read (no such file)")
     digest = hashlib.blake2b(digest_size=12)
     try:
         for path in files:

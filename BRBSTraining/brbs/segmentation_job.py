@@ -17,7 +17,7 @@ import torch
 
 from .absence import told_confidence
 from .device import choose_device, memory_was_short
-from .errors import InputError
+from .errors import InputError, naming
 from .label_schema import LabelSchema
 from .model import ModelBundle
 from .model_description import MODEL_FILE
@@ -169,7 +169,8 @@ class Segmenter:
         model.predictor.windows = windows
         confidence = model.confidence if job.confidence else None  # first, so that a damaged model writes nothing
         check()
-        found = model.predictor.segment(image, job.probabilities, job.components, check)
+        with naming(job.input):
+            found = model.predictor.segment(image, job.probabilities, job.components, check)
         check()
         if job.output is not None:
             write_label_map(found.labels, job.output, schema.meta)

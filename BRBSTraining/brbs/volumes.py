@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from .errors import InputError
 from .files import replacing
 from .image_header import check_geometry, check_size
+from .label_schema import LARGEST_LABEL
 from .nifti import inspect_nifti
 from .segments import (
     INTEGER_TYPES,
@@ -28,8 +30,11 @@ from .segments import (
 
 IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 
-LARGEST_LABEL = 2**53  # of label maps, either sign
+LARGEST_VALUE = 1e30  # of scans, either sign; differences of larger ones are no float32
+LEAST_EDGE, LARGEST_EDGE = 1e-6, 1e4  # of a voxel, mm; ITK smooths nothing finer
+FARTHEST = 1e7  # mm from the origin; with numbers that are much larger, ITK resamples for ever
 _WRITING_FAILED = "writing stopped before the end"
 
 log = logging.getLogger("brbs")
@@ -49,6 +54,11 @@ def bare_name(path: str | Path) -> str:
     """File name without image suffix: ``scan 1.nii.gz`` and ``scan 1.seg.nrrd`` both give ``scan 1``."""
     name = Path(path).name
     return name[: len(name) - len(image_suffix(name))]
+
+
+def pairing_name(path: str | Path) -> str:
+    """Bare name by which scans and label maps are paired: a letter with its accent is one, however it is stored."""
+    return unicodedata.normalize("NFC", bare_name(path))
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -96,7 +106,7 @@ def read_image(path: str | Path) -> sitk.Image:
 
     Raises:
         InputError: missing, damaged or truncated file; not 3-D; several components a voxel; an axis with one voxel;
-            NaN or infinite voxels; the same value everywhere.
+            voxels that are NaN, infinite or beyond all measures; the same value everywhere.
     """
     path = Path(path)
     image = _load(path, sitk.sitkFloat32)
@@ -106,6 +116,8 @@ def read_image(path: str | Path) -> sitk.Image:
     lowest, highest = float(voxels.min()), float(voxels.max())
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         _refuse_not_finite(path)
+    if max(-lowest, highest) > LARGEST_VALUE:
+        raise InputError(f"{path}: has voxels of {lowest:g} to {highest:g}, which no scan has; export it again")
     if lowest == highest:
         raise InputError(f"{path}: every voxel has the same value ({lowest:g}); is this the right scan?")
     return image
@@ -187,7 +199,16 @@ def _load(path: Path, pixel_type: int = sitk.sitkUnknown, components: bool = Fal
         reader.SetOutputPixelType(pixel_type)
         with _plain_errors(path):
             image = reader.Execute()
+    _refuse_odd_geometry(image, path)
     return image
+
+
+def _refuse_odd_geometry(image: sitk.Image, path: Path) -> None:
+    if not all(LEAST_EDGE <= edge <= LARGEST_EDGE for edge in image.GetSpacing()):
+        edges = " x ".join(f"{edge:g}" for edge in image.GetSpacing())
+        raise InputError(f"{path}: has voxels of {edges} mm, which no scan has; export it again with the true spacing")
+    if max(map(abs, image.GetOrigin())) > FARTHEST:
+        raise InputError(f"{path}: lies at {_numbers(image.GetOrigin())} mm, where no scan is; export it again")
 
 
 @contextmanager
@@ -213,9 +234,14 @@ def _open(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    if not path.is_file():  # of a pipe, nobody knows when it ends
+        raise InputError(f"{path}: is no file; give an image file or a folder of DICOM slices")
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    suffix = image_suffix(path).lower()
+    if suffix:  # else ITK looks at the content, and takes a TIFF for what its name says
+        reader.SetImageIO(_READERS.get(suffix, "NrrdImageIO"))
     with _plain_errors(path):
         reader.ReadImageInformation()
     return reader

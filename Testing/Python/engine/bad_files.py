@@ -27,7 +27,7 @@ SIZES = " ".join(map(str, SIZE))
 
 def stored(image: sitk.Image, path: Path) -> bytes:
     """The bytes of an image in the format of a path, which is not kept."""
-    aside = path.with_name(f"aside{image_suffix(path)}")
+    aside = path.with_name(f"aside{image_suffix(path) or path.suffix}")
     sitk.WriteImage(image, str(aside))
     content = aside.read_bytes()
     aside.unlink()
@@ -80,6 +80,37 @@ def with_value(value: float) -> Callable[[np.ndarray], np.ndarray]:
 
 def bytes_of(content: bytes) -> Make:
     return lambda path: path.write_bytes(content)
+
+
+def in_truth(suffix: str) -> Make:
+    """Writes the bytes of another format under the path's name."""
+
+    def make(path: Path) -> None:
+        scan = sitk.Cast(on_grid(subject(0)[0]), sitk.sitkUInt16)
+        path.write_bytes(stored(scan[:, :, 3:4] if suffix == ".dcm" else scan, path.with_name(f"a{suffix}")))
+
+    return make
+
+
+LARGE = "1024 1024 1500"  # 6 GB
+
+
+def other_encoding(encoding: str, sizes: str = SIZES) -> Make:
+    """Writes a header that tells of more voxels than follow."""
+    header = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {sizes}\nspacings: 1 1 1\nendian: little\n"
+    return bytes_of(f"{header}encoding: {encoding}\n\n00 01 02 03\n".encode())
+
+
+def elsewhere(named: str, sizes: str = LARGE) -> Make:
+    """Writes a header whose voxels are in other files."""
+
+    def make(path: Path) -> None:
+        meta = f"ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = {sizes}\nElementType = MET_FLOAT\n"
+        nrrd = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {sizes}\nencoding: raw\nendian: little\n"
+        text = f"{nrrd}data file: {named}\n" if path.suffix == ".nhdr" else f"{meta}ElementDataFile = {named}\n"
+        path.write_text(text, encoding="utf-8")
+
+    return make
 
 
 def loop(path: Path) -> None:
@@ -161,12 +192,29 @@ SCANS: dict[str, Make] = {
     "negative size.mha": changed(line(f"DimSize = {SIZES}", "DimSize = -16 20 16")),
     "spacing 0.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 0 ")),
     "origin NaN.mha": changed(line("Offset = 5", "Offset = nan")),
+    "voxels too small.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 1e-09 ")),
+    "voxels too large.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 1e9 ")),
+    "far away.mha": changed(line("Offset = 5", "Offset = 1e300")),
+    "micrometres.nrrd": lambda path: sitk.WriteImage(on_grid(subject(0)[0], (1000.0, 1500.0, 2000.0)), str(path)),
     "singular.mha": changed(line("TransformMatrix = 1 0 0 0 1 0", "TransformMatrix = 1 0 0 1 0 0")),
+    "a picture in truth.nii": in_truth(".tif"),
+    "a picture in truth.nii.gz": in_truth(".tif"),
+    "a picture in truth.mha": in_truth(".tif"),
+    "slice in truth.nrrd": in_truth(".dcm"),
+    "numbers in letters.nrrd": other_encoding("ascii"),
+    "large, in letters.nrrd": other_encoding("ascii", LARGE),
+    "large, in pairs of letters.nrrd": other_encoding("hex", LARGE),
+    "large, packed otherwise.nrrd": other_encoding("bzip2", LARGE),
+    "large list.mha": elsewhere("LIST\ngone.raw"),
+    "large list.nhdr": elsewhere("LIST\ngone.raw"),
+    "large, in numbered files.mhd": elsewhere("gone%03d.raw 1 900 1"),
+    "numbered to fill the memory.nhdr": elsewhere("gone%0999999999d.raw 1 900 1"),
     "voxels elsewhere.mhd": lambda path: path.write_text(
         f"ObjectType = Image\nNDims = 3\nDimSize = {SIZES}\nElementType = MET_FLOAT\nElementDataFile = gone.raw\n"
     ),
     "voxel NaN.nii.gz": image(with_value(NAN)),
     "voxel infinite.mha": image(with_value(float("inf"))),
+    "voxel beyond all measures.mha": image(with_value(-3e38)),
     "the same everywhere.nii.gz": image(lambda array: array * 0 + 7),
     "one slice.nrrd": image(lambda array: array[5:6]),
     "colours.mha": lambda path: sitk.WriteImage(sitk.Compose(*[on_grid(subject(0)[0])] * 3), str(path)),
@@ -180,6 +228,12 @@ SCANS: dict[str, Make] = {
     "Größe 'x' & mehr ü.nii.gz": changed(half),
 }
 if os.name != "nt":
+    SCANS |= {
+        "zeros without end.mhd": elsewhere("/dev/zero"),
+        "zeros without end.nhdr": elsewhere("/dev/zero"),
+        "a pipe.nrrd": os.mkfifo,
+        "a pipe.nii.gz": os.mkfifo,
+    }
     SCANS |= {"itself.nii.gz": loop, 'a "quote"\nand a line.nii.gz': changed(half)}
 
 LABEL_MAPS: dict[str, Make] = {
