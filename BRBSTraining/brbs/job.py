@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import getpass
 import json
+import math
 import os
 import platform
 import threading
@@ -32,6 +33,7 @@ SAMPLE_FILE = "sample.request"
 
 HEARTBEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
+LARGEST_PID = 2**31 - 1
 
 ACTIVE_STATES = ("running", "paused")
 NOT_STARTED = "the engine did not start"
@@ -252,7 +254,10 @@ class JobReader:
             InputError: the file is damaged or of a newer format.
         """
         path = self.folder / JOB_FILE
-        return read_json(path, newest_format=FORMAT) if path.exists() else {}
+        content = read_json(path, newest_format=FORMAT) if path.exists() else {}
+        if not _is_description(content):
+            raise InputError(f"{path}: is damaged, as it holds values of a wrong type; restore or remove it")
+        return content
 
     @property
     def state(self) -> str:
@@ -351,8 +356,18 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
+def _is_description(content: dict[str, Any]) -> bool:
+    """Whether what ``job.json`` tells of every job has the right type."""
+    numbers = [content.get(name, 0) for name in ("heartbeat", "started", "progress", "pid")]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        return False
+    return isinstance(content.get("state", ""), str) and type(content.get("pid", 0)) is int
+
+
 def process_exists(pid: int) -> bool:
     """Whether a process of this computer has the number ``pid``."""
+    if not 0 <= pid <= LARGEST_PID:
+        return False
     if os.name == "nt":
         return _windows_process_exists(pid)
     try:

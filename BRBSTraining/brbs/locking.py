@@ -177,7 +177,8 @@ def _parsed(content: bytes) -> _Lock | None:
         numbers, texts = (lock.pid, lock.started), (lock.user, lock.host, lock.job)
     except (ValueError, TypeError):
         return None
-    right = all(type(value) in (int, float) for value in numbers) and all(isinstance(value, str) for value in texts)
+    right = all(type(value) in (int, float) and 0 <= value < 2**33 for value in numbers)
+    right = right and type(lock.pid) is int and all(isinstance(value, str) and "\0" not in value for value in texts)
     return lock if right else None
 
 

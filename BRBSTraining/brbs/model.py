@@ -129,6 +129,8 @@ class ModelBundle:
         expected = (len(self.atlas_images), *self.grid.shape)
         if not self.atlas_images.shape == self.atlas_labels.shape == expected or self.atlas_labels.dtype != np.uint8:
             raise ValueError("its atlases do not fit the working grid")
+        if len(self.provenance.get("atlases", [])) not in (0, len(self.atlas_images)):
+            raise ValueError("it names more or fewer atlases than it holds")
         if self.atlas_labels.size and self.atlas_labels.max() >= self.schema.class_count:
             raise ValueError("its atlases have structures that it does not name")
 

@@ -17,7 +17,7 @@ from .files import read_json, write_json
 from .label_schema import MOST_LABELS, Label, LabelSchema
 from .segments import default_label
 from .settings import Settings
-from .volumes import bare_name, label_values, list_images, read_label_map, read_label_schema
+from .volumes import bare_name, label_values, list_images, pairing_name, read_label_map, read_label_schema
 
 FORMAT = 1
 FILE_NAME = "study.json"
@@ -132,11 +132,11 @@ class Study:
         content = read_json(path, newest_format=FORMAT)
         try:
             return cls(
-                [_loaded_atlas(entry, root) for entry in content["atlases"]],
-                [root / stored for stored in content["unlabeled"]],
+                [_loaded_atlas(entry, root) for entry in _entries(content["atlases"])],
+                [_loaded(stored, root) for stored in _entries(content["unlabeled"])],
                 LabelSchema.from_json(content["labels"]),
                 Settings.from_json(content["settings"]),
-                [_loaded_atlas(entry, root) for entry in content.get("validation", [])],
+                [_loaded_atlas(entry, root) for entry in _entries(content.get("validation", []))],
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
@@ -160,10 +160,10 @@ def pair_folders(images: str | Path, labels: str | Path) -> list[Atlas]:
 
 
 def by_name(paths: Iterable[Path]) -> dict[str, Path]:
-    """Paths by bare name; refuses a name that comes twice."""
+    """Paths by the name that they are paired by; refuses a name that comes twice."""
     named: dict[str, Path] = {}
     for path in paths:
-        earlier = named.setdefault(bare_name(path), path)
+        earlier = named.setdefault(pairing_name(path), path)
         if earlier is not path:
             raise InputError(f"{path}: has the same name as {earlier.name}; keep one of the two")
     return named
@@ -189,7 +189,7 @@ def refuse_channels(description: Mapping[str, Any], path: Path) -> None:
         InputError: as said.
     """
     channels = description.get("channel_names", description.get("modality", {}))
-    if len(channels) > 1:
+    if isinstance(channels, dict | list) and len(channels) > 1:
         raise InputError(f"{path}: has {len(channels)} channels a case; only one can be used")
 
 
@@ -295,7 +295,7 @@ def _dataset_names(labels: Any) -> dict[int, str]:
     """Names by value from ``{"1": "liver"}`` or ``{"liver": 1}``; nnU-Net's regions (lists of values) are left out."""
     names: dict[int, str] = {}
     for key, content in labels.items() if isinstance(labels, dict) else ():
-        if str(key).isdecimal():
+        if str(key).isdecimal() and len(str(key)) < 20:  # Python refuses to read numbers of thousands of digits
             names[int(key)] = str(content)
         elif isinstance(content, int):
             names[content] = str(key)
@@ -316,4 +316,17 @@ def _stored_atlas(atlas: Atlas, root: Path) -> dict[str, str]:
 
 
 def _loaded_atlas(entry: Mapping[str, str], root: Path) -> Atlas:
-    return Atlas(root / entry["image"], root / entry["labels"])
+    return Atlas(_loaded(entry["image"], root), _loaded(entry["labels"], root))
+
+
+def _entries(stored: Any) -> list[Any]:
+    """A list as it is: a text would be taken for the list of its letters."""
+    if not isinstance(stored, list):
+        raise TypeError(f"{stored!r} is no list")
+    return stored
+
+
+def _loaded(stored: Any, root: Path) -> Path:
+    if not isinstance(stored, str) or not stored or "\0" in stored:
+        raise ValueError(f"{stored!r} is no path")
+    return root / stored

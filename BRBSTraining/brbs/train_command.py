@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, MemoryTooSmall
+from .errors import InputError, MemoryTooSmall, naming
 from .files import read_json
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .locking import study_lock
@@ -245,14 +245,18 @@ def _started(folder: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{folder.parent}: no training to resume here; start without --resume")
     started = read_json(path)
-    if not {"settings", "minutes", "steps"} <= set(started):
+    lengths = [started.get(name) for name in ("minutes", "steps")]
+    told = all(length is None or type(length) in (int, float) and 0 < length < math.inf for length in lengths)
+    if not ({"minutes", "steps"} <= set(started) and isinstance(started.get("settings"), dict) and told):
         raise InputError(f"{path}: does not tell how the training was started; train anew with --overwrite")
     return started
 
 
 def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> Settings:
     """The settings of the training to be resumed; refuses others on the command line."""
-    settings = Settings.from_json(_started(folder)["settings"])
+    started = _started(folder)
+    with naming(folder / JOB_FILE):
+        settings = Settings.from_json(started["settings"])
     wanted = _settings(arguments, settings)
     for item in fields(Settings):
         if getattr(wanted, item.name) != (kept := getattr(settings, item.name)):

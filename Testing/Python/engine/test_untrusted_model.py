@@ -119,6 +119,18 @@ def test_atlases_that_do_not_fit(tmp_path: Path, atlases: dict[str, torch.Tensor
         ModelBundle.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("names", ["a", [1, 2], [None, "a"], {"a": 1}, 2])
+def test_names_of_atlases_that_are_none(folder: Path, good: dict, names: Any) -> None:
+    describe(folder, good | {"provenance": good["provenance"] | {"atlases": names}})
+    refused(folder, "describe its origin")
+
+
+def test_more_names_than_atlases(tmp_path: Path) -> None:
+    tiny_bundle(provenance={"atlases": ["a", "b", "c"]}).save(tmp_path / "model")
+    with pytest.raises(InputError, match="names more or fewer atlases"):
+        ModelBundle.load(tmp_path / "model")
+
+
 WRONG = (None, True, -1, 1.5, 10**30, float("nan"), "", "x" * 1000, [], [None], {}, {"a": {"b": []}})
 
 
