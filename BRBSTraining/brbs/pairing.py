@@ -10,7 +10,7 @@ from pathlib import Path
 from .errors import InputError
 from .files import read_json
 from .study import Atlas, refuse_channels
-from .volumes import bare_name, image_suffix, list_images
+from .volumes import image_suffix, list_images, pairing_name
 
 LAYOUTS = (("imagestr", "labelstr"), ("images", "labels"))  # sub-folders of scans and of label maps, lower case
 UNLABELED_FOLDERS = ("imagests", "unlabeled")
@@ -90,14 +90,14 @@ def _apart(images: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _scan_name(labels: Path) -> str | None:
     """What remains of a file name without the word that marks it as label map; None without such a word."""
-    found = (pattern.fullmatch(bare_name(labels)) for pattern in _LABEL_NAMES)
+    found = (pattern.fullmatch(pairing_name(labels)) for pattern in _LABEL_NAMES)
     return next((match[1] for match in found if match), None)
 
 
 def _pair(images: Sequence[Path], labels: Sequence[Path]) -> Found:
     by_name: dict[str, list[Path]] = {}
     for image in images:
-        by_name.setdefault(bare_name(image).casefold(), []).append(image)
+        by_name.setdefault(pairing_name(image).casefold(), []).append(image)
     for name, same in list(by_name.items()):
         by_name.setdefault(name.removesuffix(FIRST_CHANNEL), same)
 
@@ -115,7 +115,7 @@ def _pair(images: Sequence[Path], labels: Sequence[Path]) -> Found:
 
 def _image_of(labels: Path, by_name: Mapping[str, Sequence[Path]]) -> Path | None:
     """The scan of a label map: of the same name, else of the name without the label map's own word."""
-    for name in (bare_name(labels), _scan_name(labels)):
+    for name in (pairing_name(labels), _scan_name(labels)):
         images = by_name.get(name.casefold(), ()) if name else ()
         if len(images) > 1:
             raise InputError(f"{images[1]}: has the same name as {images[0].name}; keep one of the two")

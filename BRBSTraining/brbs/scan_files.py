@@ -12,10 +12,11 @@ from .errors import InputError
 from .volumes import bare_name, check_writable_suffix, image_suffix, is_dicom_folder, list_images
 
 ALL = "*"
+SEGMENTATION_SUFFIX = ".seg.nrrd"
 
 
 def folder_scans(folder: str | Path, pattern: str = ALL) -> list[Path]:
-    """Scans of a folder in name order, files and folders with a DICOM series.
+    """Scans of a folder in name order, files and folders with a DICOM series; .seg.nrrd files are none.
 
     Args:
         folder: where they lie.
@@ -24,7 +25,7 @@ def folder_scans(folder: str | Path, pattern: str = ALL) -> list[Path]:
     Raises:
         InputError: no such folder, or no such scan in it.
     """
-    found = list_images(folder)
+    found = [path for path in list_images(folder) if image_suffix(path).lower() != SEGMENTATION_SUFFIX]
     scans = [path for path in found if fnmatch.fnmatch(path.name.lower(), pattern.lower())]
     if not scans:
         named = f" named {pattern} ({len(found)} of other names)" if found else ""
@@ -40,10 +41,12 @@ def listed_scans(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no UTF-8 text"
         raise InputError(f"{path}: cannot be read ({reason})") from error
+    if any("\0" in line for line in lines):
+        raise InputError(f"{path}: cannot be read (is no text)")
     scans = [path.parent / line.strip() for line in lines if line.strip()]
     if not scans:
         raise InputError(f"{path}: names no scans; give one path a line")
@@ -73,6 +76,19 @@ def label_map_files(scans: Sequence[Path], output: str | Path, suffix: str | Non
     ]
     check_not_scans(pairs)
     return pairs
+
+
+def check_not_among_scans(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Refuses label maps in the folder of their scans, where they would be taken for scans; .seg.nrrd files are not.
+
+    Raises:
+        InputError: names the folder.
+    """
+    for scan, target in pairs:
+        same = os.path.realpath(scan.parent) == os.path.realpath(target.parent)
+        if same and image_suffix(target).lower() != SEGMENTATION_SUFFIX:
+            remedy = f"choose another --output, or --format {SEGMENTATION_SUFFIX}"
+            raise InputError(f"{target.parent}: holds the scans, and label maps would be taken for scans; {remedy}")
 
 
 def check_not_scans(pairs: Sequence[tuple[Path, Path]]) -> None:
@@ -107,10 +123,10 @@ def is_folder_of_scans(path: Path) -> bool:
 
 
 def _distinct_names(scans: Sequence[Path]) -> list[str]:
-    """File names without suffix, preceded by folders' names where scans would be confused."""
+    """File names without suffix, preceded by folders' names where scans of several folders would be confused."""
     names = [bare_name(scan) for scan in scans]
     for depth in range(1, max((len(scan.parts) for scan in scans), default=1)):
-        counts = Counter(name.lower() for name in names)
+        counts = Counter(name for name, _ in {(name.lower(), scan.parent) for name, scan in zip(names, scans)})
         again = [" ".join([*_folders(scan, depth), bare_name(scan)]) for scan in scans]
         longer = [new if counts[name.lower()] > 1 else name for name, new in zip(names, again, strict=True)]
         if longer == names:

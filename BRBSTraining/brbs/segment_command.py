@@ -14,7 +14,14 @@ from .errors import InputError
 from .job import JobWriter, telling_the_queue
 from .model_description import model_identity, read_description
 from .result_table import FAILED, ResultTable, read_parts
-from .scan_files import check_not_scans, folder_scans, is_folder_of_scans, label_map_files, listed_scans
+from .scan_files import (
+    check_not_among_scans,
+    check_not_scans,
+    folder_scans,
+    is_folder_of_scans,
+    label_map_files,
+    listed_scans,
+)
 from .volumes import check_writable_suffix
 
 if TYPE_CHECKING:
@@ -46,6 +53,8 @@ def _lead(arguments: argparse.Namespace) -> int:
     check_bundle(arguments.model)
     if arguments.skip_finished and not arguments.table:
         raise InputError("--skip-finished: needs --table, which tells what is finished")
+    if arguments.table and os.path.realpath(arguments.table) in {os.path.realpath(path) for _, path in pairs}:
+        raise InputError(f"{arguments.table}: is to be a label map as well as the table; give the table another name")
     table, group = _table(arguments), _ready(arguments)
     if len(pairs) > 1 or arguments.table or arguments.job or group.world > 1:
         return _segment_many(arguments, pairs, table, group)
@@ -142,7 +151,9 @@ def _scans_and_label_maps(arguments: argparse.Namespace) -> Pairs:
         return label_map_files(listed_scans(arguments.list), output, arguments.format)
     source = Path(arguments.input)
     if is_folder_of_scans(source):
-        return label_map_files(folder_scans(source, arguments.pattern), output, arguments.format)
+        pairs = label_map_files(folder_scans(source, arguments.pattern), output, arguments.format)
+        check_not_among_scans(pairs)
+        return pairs
     if output.is_dir() or not output.suffix:
         return label_map_files([source], output, arguments.format)
     if arguments.format:
