@@ -230,6 +230,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"brbs: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("brbs: this computer's memory is too small for this; close other programs", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("brbs: interrupted", file=sys.stderr)
         return 130

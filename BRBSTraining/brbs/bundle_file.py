@@ -48,10 +48,12 @@ def export_bundle(folder: str | Path, path: str | Path) -> None:
     of atlases stays. The atlases' images and labels go along, without names: the model registers scans to them.
 
     Raises:
-        InputError: no model there, it is damaged, or the file cannot be written.
+        InputError: no model there, it is damaged, or the file cannot be written or is one of the model's.
     """
     folder = Path(folder)
     check_bundle(folder)
+    if Path(path).exists() and Path(path).resolve().parent == folder.resolve():
+        raise InputError(f"{path}: is a file of the model itself and would be overwritten; choose another --output")
     description = read_description(folder)
     provenance = description.get("provenance", {})
     kept = {key: provenance[key] for key in SHARED_PROVENANCE if key in provenance}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from os.path import realpath
 from pathlib import Path
@@ -19,6 +18,8 @@ from .study import Study
 from .trained_model import checkpoint_model
 
 MOST_SAMPLES = 100  # on one sheet
+LARGEST_SEED = 2**62
+LARGEST_SHARE = 100  # alpha, beta, either sign
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ class Inspection:
         """Refuses what is wrong whatever the files hold.
 
         Raises:
-            InputError: a number that is not finite, too many samples; an output file that is one of the scans.
+            InputError: a number beyond what can be computed, too many samples; an output file that is one of the scans.
         """
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
-            if not math.isfinite(value):
-                raise InputError(f"--{name} {value}: must be a finite number, usually 0 to 1")
+            if not abs(value) <= LARGEST_SHARE:
+                raise InputError(f"--{name} {value}: must be a number up to {LARGEST_SHARE}, usually 0 to 1")
         if not 0 <= self.samples <= MOST_SAMPLES:
             raise InputError(f"--samples {self.samples}: must be 0 to {MOST_SAMPLES}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(f"--seed {self.seed}: must be 0 to {LARGEST_SEED}")
         for file in filter(None, (self.style, self.space, self.space_labels)):
             if realpath(file) in {realpath(self.output / name) for name in FILES}:
                 raise InputError(f"{file}: would be overwritten; choose another --output")

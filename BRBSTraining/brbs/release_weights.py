@@ -135,9 +135,10 @@ def _grid(size: Sequence[int], spacing: Sequence[float], window: Sequence[float]
     low, high = (float(value) for value in window)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"window {low:g} {high:g}: the second grey value must be the higher one")
-    return WorkingGrid(
+    grid = WorkingGrid(
         size=tuple(int(count) for count in size),
         spacing=tuple(float(edge) for edge in spacing),
         intensity="window",
         window=(low, high),
     )
+    return WorkingGrid.from_json(grid.to_json())  # which refuses what no model may have

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .files import replacing, write_json
+from .files import plain, replacing
 from .label_schema import MOST_LABELS, Label, LabelSchema
 from .metrics import compare
 from .report_figure import Overlay, draw_report
@@ -86,10 +87,11 @@ def evaluate_folders(
     }
     figure = draw_report(rows, schema, overlays)
     output = Path(output_dir)
-    _write_table(rows, output / "cases.csv")
-    write_json(output / "summary.json", summary)
-    with replacing(output / "report.png") as temporary:
-        figure.savefig(temporary, dpi=110)
+    with replacing(output / "summary.json") as told, replacing(output / "cases.csv") as table:
+        with replacing(output / "report.png") as picture:  # all of them or none
+            figure.savefig(picture, dpi=110)
+            _write_table(rows, table)
+            told.write_text(json.dumps(summary, indent=1, ensure_ascii=False, default=plain) + "\n", encoding="utf-8")
     return summary
 
 
@@ -206,7 +208,7 @@ def _statistics(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         for row in rows:

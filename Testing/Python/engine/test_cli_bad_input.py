@@ -250,6 +250,29 @@ def test_bad_segmentation_requests_are_refused(source, output, named, model, stu
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["empty"]
 
 
+def test_a_model_is_not_exported_over_itself(model: Path, tmp_path: Path, capsys) -> None:
+    own = Path(shutil.copytree(model, tmp_path / "model"))
+    before = content(own)
+    for path in (own / "model.json", *own.glob("segmentation-*")):
+        assert run(["export-model", "--model", own, "--output", path]) == 2
+        assert str(path) in capsys.readouterr().err and content(own) == before
+
+
+def test_a_report_is_written_as_a_whole_or_not_at_all(study: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "report/report.png").mkdir(parents=True)
+    folders = ["--prediction", study / "labels", "--reference", study / "labels"]
+    assert run(["evaluate", *folders, "--output", tmp_path / "report"]) == 2
+    assert "report.png" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.png"]
+
+
+def test_a_table_that_would_replace_a_label_map_is_refused(model: Path, study: Path, tmp_path: Path, capsys) -> None:
+    table = tmp_path / "out/scan 101.nii.gz"
+    scans = ["--input", study / "unlabeled", "--output", tmp_path / "out"]
+    assert run(["segment", "--model", model, *scans, "--table", table]) == 2
+    assert str(table) in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_model_is_told(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(["segment", "--model", study, "--input", study / "unlabeled", "--output", tmp_path / "out"]) == 2
     assert str(study) in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -226,8 +226,13 @@ def test_too_many_samples_are_refused(folder: Path, tmp_path: Path, samples: int
     refused(folder, tmp_path / "out", f"--samples {samples}: must be 0 to 100", samples=samples)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
+def test_seeds_that_no_generator_takes_are_refused(folder: Path, tmp_path: Path, seed: int) -> None:
+    refused(folder, tmp_path / "out", f"--seed {seed}: must be 0 to", seed=seed, samples=1)
+
+
 @pytest.mark.parametrize("name", ["alpha", "beta"])
-@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
 def test_numbers_that_are_none_are_refused(folder: Path, tmp_path: Path, capsys, name: str, value: str) -> None:
     asked = inspection(folder, tmp_path / "out")
     sources = ["--model", asked.model, "--atlas", asked.atlas, "--style", asked.style, "--space", asked.space]

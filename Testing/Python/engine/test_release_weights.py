@@ -74,6 +74,7 @@ def test_other_files_are_refused_by_name(folder: Path, segmentation, registratio
     ("size", "spacing", "window", "named"),
     [
         ((16, 0, 16), SPACING, None, "size"),
+        ((10**4, 10**4, 10**4), SPACING, None, "working grid: size"),
         (SIZE, (1.0, -1.0, 1.0), None, "spacing"),
         (SIZE, (1.0, np.nan, 1.0), None, "spacing"),
         (SIZE, SPACING, (300, -100), "window"),
