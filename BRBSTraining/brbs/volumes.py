@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 import SimpleITK as sitk
 
+from .dicom_slices import check_slices
 from .errors import InputError
 from .files import replacing
 from .image_header import check_geometry, check_size
@@ -264,6 +265,7 @@ def _read_dicom(folder: Path, pixel_type: int) -> sitk.Image:
         slices = max(files, key=len)
         if len(files) > 1:
             log.warning("%s: %d DICOM series, the one with most slices (%d) is used", folder, len(files), len(slices))
+        check_slices(slices)
         if len(slices) == 1:
             image = sitk.ReadImage(slices[0], pixel_type)
         else:

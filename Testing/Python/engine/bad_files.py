@@ -143,6 +143,16 @@ def torn_dicom(path: Path) -> None:
         slice_.write_bytes(slice_.read_bytes()[:300])
 
 
+def short_dicom(path: Path) -> None:
+    """Writes a series whose files tell of more rows than they hold, a gigabyte each."""
+    dicom((8, 8), (8, 8), (8, 8))(path)
+    for slice_ in path.iterdir():
+        content = slice_.read_bytes()
+        for tag in (b"\x28\x00\x10\x00", b"\x28\x00\x11\x00"):  # rows, columns
+            content = patched(content.index(tag) + 8, "H", 23_000)(content)
+        slice_.write_bytes(content)
+
+
 def half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -224,6 +234,7 @@ SCANS: dict[str, Make] = {
     "a folder.nii.gz": lambda path: path.mkdir(),
     "slices of two sizes": dicom((8, 8), (8, 8), (6, 9)),
     "torn slices": torn_dicom,
+    "slices with more rows": short_dicom,
     "one slice": dicom((8, 8)),
     "Größe 'x' & mehr ü.nii.gz": changed(half),
 }
