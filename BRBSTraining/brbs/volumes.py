@@ -31,7 +31,8 @@ from .segments import (
 
 IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
-_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+_READERS = dict.fromkeys(IMAGE_SUFFIXES, "NrrdImageIO") | dict.fromkeys((".nii", ".nii.gz"), "NiftiImageIO")
+_READERS |= dict.fromkeys((".mha", ".mhd"), "MetaImageIO")  # ITK's; it looks at contents, whatever the name
 
 LARGEST_VALUE = 1e30  # of scans, either sign; differences of larger ones are no float32
 LEAST_EDGE, LARGEST_EDGE = 1e-6, 1e4  # of a voxel, mm; ITK smooths nothing finer
@@ -240,10 +241,9 @@ def _open(path: Path) -> sitk.ImageFileReader:
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    suffix = image_suffix(path).lower()
-    if suffix:  # else ITK looks at the content, and takes a TIFF for what its name says
-        reader.SetImageIO(_READERS.get(suffix, "NrrdImageIO"))
     with _plain_errors(path):
+        if _READERS.get(image_suffix(path).lower()) not in (None, reader.GetImageIOFromFileName(str(path))):
+            raise RuntimeError("another format than its name says")
         reader.ReadImageInformation()
     return reader
 

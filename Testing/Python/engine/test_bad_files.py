@@ -43,6 +43,14 @@ def test_scan_to_segment(name: str, model: Path, home: Path, tmp_path: Path, cap
     refused(["segment", "--model", model, "--input", home / name, "--output", output], home / name, tmp_path, capsys)
 
 
+@pytest.mark.parametrize("name", ["a picture in truth.nii", "a picture in truth.mha", "text.mha", "zeros.nii"])
+def test_libraries_add_nothing_to_the_message(name: str, model: Path, home: Path, tmp_path: Path, capfd) -> None:
+    SCANS[name](home / name)
+    assert run(["segment", "--model", model, "--input", home / name, "--output", tmp_path / "out.nii.gz"]) == 2
+    told = capfd.readouterr()
+    assert told.err.startswith("brbs: ") and told.err.count("\n") == 1 and not told.out
+
+
 FILES = [name for name in SCANS if image_suffix(name) and "folder" not in name]
 SOME = FILES[::6]  # always; the others, which segmenting has read the same way, when there is time
 
