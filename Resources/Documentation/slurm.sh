@@ -11,7 +11,7 @@ set -euo pipefail
 study=$1 model=$2
 resume=
 if [[ -f $model/training/last.pt ]]; then resume=--resume; fi
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node 4 --max-restarts 3 \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:29500" \
     -m brbs train --study "$study" --output "$model" $resume
