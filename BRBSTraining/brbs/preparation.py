@@ -200,6 +200,8 @@ class _Steps:
 
 def _geometry(path: Path) -> Geometry:
     """Geometry of a scan from its header alone where that is possible; what is odd is left to `read_image`."""
+    if not path.is_file():  # a folder, or a pipe, which would never end
+        return Geometry.of(read_image(path))
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
