@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .augmentation import affine_grid, random_affine, random_bending
+from .augmentation import affine_grid, random_affine, random_bending, random_strength
 from .warp import onehot_at, sample_at
 
 FEW_CLASSES = 6  # up to which interpolating one-hot label maps along with the image is the quickest way
@@ -107,14 +107,16 @@ class TrainingData:
         """Index of one atlas."""
         return self._index(len(self.atlas_images), generator)
 
-    def draw_atlas(self, generator: torch.Generator, bend: bool, atlas: int | None = None) -> tuple[Tensor, Tensor]:
-        """An atlas (None: any), rotated, scaled and, if asked, bent.
+    def draw_atlas(
+        self, generator: torch.Generator, augmentation: str, atlas: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """An atlas (None: any), rotated, scaled and bent as the setting ``augmentation`` says.
 
         Returns:
             Image (1, 1, D, H, W) and label map (1, K, D, H, W).
         """
         index = self.draw_index(generator) if atlas is None else atlas
-        return self._atlas(index).at(_positions(self._grid(generator, bend)))
+        return self._atlas(index).at(_positions(self._grid(generator, augmentation)))
 
     def draw_scans(self, generator: torch.Generator) -> tuple[int, int]:
         """Indices of two different unlabeled scans (of one scan twice where there is only one)."""
@@ -122,11 +124,11 @@ class TrainingData:
         return first, (first + 1 + self._index(max(len(self.scans) - 1, 1), generator)) % len(self.scans)
 
     def draw_triple(
-        self, scans: tuple[int, int], generator: torch.Generator, bend: bool, atlas: int | None = None
+        self, scans: tuple[int, int], generator: torch.Generator, augmentation: str, atlas: int | None = None
     ) -> Triple:
-        """An atlas (None: any) and two given scans with their current pseudo label maps, all bent alike if asked."""
+        """An atlas (None: any) and two given scans with their current pseudo label maps, all moved alike."""
         atlas = self.draw_index(generator) if atlas is None else atlas
-        return self.triple(atlas, scans, self._grid(generator, bend))
+        return self.triple(atlas, scans, self._grid(generator, augmentation))
 
     def triple(self, atlas: int, scans: tuple[int, int], grid: Tensor) -> Triple:
         """An atlas and two scans with their current pseudo label maps, seen at a ``grid_sample`` grid."""
@@ -139,9 +141,12 @@ class TrainingData:
         labels = self.scan_labels[index : index + 1].clone()  # may be renewed while the draw is in use
         return Source(self.scans[index : index + 1], labels, self.class_count)
 
-    def _grid(self, generator: torch.Generator, bend: bool) -> Tensor:
-        grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
-        return grid + random_bending(self.shape, self.spacing, generator, self.device) if bend else grid
+    def _grid(self, generator: torch.Generator, augmentation: str) -> Tensor:
+        strength = 1.0 if augmentation == "published" else random_strength(generator)
+        grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator, strength), self.device)
+        if augmentation != "full":
+            return grid
+        return grid + random_bending(self.shape, self.spacing, generator, self.device)
 
     @staticmethod
     def _index(count: int, generator: torch.Generator) -> int:

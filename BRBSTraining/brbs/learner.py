@@ -147,12 +147,12 @@ class Learner:
             generator: of the draws.
             atlas: index of the atlas; None: any.
         """
-        bend = self.settings.augmentation == "full"
+        augmentation = self.settings.augmentation
         # Sharp samples take label maps from before the bending.
-        if self.teacher is not None or self.settings.augmentation != "published":
+        if self.teacher is not None or augmentation != "published":
             self._renew_labels(scans, progress)
-            return self.data.draw_triple(scans, generator, bend, atlas)
-        triple = self.data.draw_triple(scans, generator, bend, atlas)
+            return self.data.draw_triple(scans, generator, augmentation, atlas)
+        triple = self.data.draw_triple(scans, generator, augmentation, atlas)
         with torch.no_grad():
             labels = self.applied(self.segmentation)(torch.cat([triple.scan_1, triple.scan_2])).float().softmax(1)
         triple.scan_1_labels, triple.scan_2_labels = labels.split(1)

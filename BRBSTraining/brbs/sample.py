@@ -55,7 +55,7 @@ def draw_sample(learner: Learner, progress: float, generator: torch.Generator) -
     data, settings = learner.data, learner.settings
     atlas = data.draw_index(generator)
     if learner.phase(progress) in (COARSE, SEGMENTATION):
-        image, onehot = data.draw_atlas(generator, settings.augmentation == "full", atlas)
+        image, onehot = data.draw_atlas(generator, settings.augmentation, atlas)
         return Sample(_recoloured(image, settings, generator)[0, 0], onehot[0].argmax(0), atlas)
     scans = data.draw_scans(generator)
     with _pseudo_labels_kept(learner, scans):

@@ -46,7 +46,7 @@ def atlas_step(
         scale: S sees them so many times coarser, see :func:`brbs.anisotropy.axis_scales`.
     """
     scales = axis_scales(scale, data.spacing)
-    draws = [data.draw_atlas(generator, settings.augmentation == "full") for _ in range(2)]
+    draws = [data.draw_atlas(generator, settings.augmentation) for _ in range(2)]
     images = torch.cat([image for image, _ in draws])
     if settings.augmentation != "published":
         images = random_contrast(images, generator)

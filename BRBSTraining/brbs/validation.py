@@ -37,7 +37,7 @@ class Validation:
             images = torch.as_tensor(prepared.validation_images, device=data.device).unsqueeze(1)
             return cls(images, prepared.validation_labels, real=True)
         generator = torch.Generator().manual_seed(seed)
-        draws = [data.draw_atlas(generator, bend=True) for _ in range(HELD_BACK_SAMPLES)]
+        draws = [data.draw_atlas(generator, "full") for _ in range(HELD_BACK_SAMPLES)]
         images = random_contrast(torch.cat([image for image, _ in draws]), generator)
         labels = torch.cat([onehot.argmax(1) for _, onehot in draws]).to(torch.uint8)
         return cls(images, labels.cpu().numpy(), real=False)

@@ -60,7 +60,7 @@ def trained(losses_of, size: tuple[int, int, int], count: int) -> np.ndarray:
     )
     generator, told = torch.Generator().manual_seed(0), []
     for _ in range(count):
-        triple = learner.data.draw_triple((0, 1), generator, bend=False)
+        triple = learner.data.draw_triple((0, 1), generator, "published")
         fractions = draw_fractions(3, generator)
         told.append([learn(learner, name, losses_of(learner, name, triple, fractions)) for name in LOSSES])
     return np.array(told)

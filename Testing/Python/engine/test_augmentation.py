@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from brbs.augmentation import affine_grid, random_affine, random_bending, random_contrast
+from brbs.data import TrainingData
 from brbs.warp import identity_grid, sample
 
 CPU = torch.device("cpu")
 SHAPE, SPACING = (10, 24, 16), (4.0, 0.5, 1.25)  # D, H, W
 
 
-def drawn(seed: int) -> torch.Tensor:
-    return random_affine(SHAPE, SPACING, torch.Generator().manual_seed(seed))
+def drawn(seed: int, strength: float = 1.0) -> torch.Tensor:
+    return random_affine(SHAPE, SPACING, torch.Generator().manual_seed(seed), strength)
 
 
 def in_mm(matrix: torch.Tensor) -> torch.Tensor:
@@ -42,6 +43,36 @@ def test_rotation_turns_about_every_axis_by_at_most_what_three_turns_of_20_degre
     assert (turns.abs().amax(0) > 0.2).all()
     assert turns.abs().max() < 0.6
     assert (turns.amin(0) < 0).all() and (turns.amax(0) > 0).all()
+
+
+def turn_degrees(matrix: torch.Tensor) -> float:
+    """Angle of the whole rotation."""
+    rotation = in_mm(matrix).double()
+    rotation = rotation / torch.linalg.det(rotation) ** (1 / 3)
+    return float(torch.rad2deg(torch.arccos((rotation.trace() - 1) / 2)))
+
+
+def test_half_the_strength_turns_by_half_and_scales_by_half_and_none_leaves_all_as_it_is() -> None:
+    for seed in range(10):
+        whole, half = drawn(seed), drawn(seed, 0.5)
+        assert turn_degrees(half) == pytest.approx(turn_degrees(whole) / 2, rel=0.1)
+        scales = [float(torch.linalg.det(matrix.double()) ** (-1 / 3)) for matrix in (whole, half)]
+        assert scales[1] - 1 == pytest.approx((scales[0] - 1) / 2, abs=1e-6)
+        torch.testing.assert_close(drawn(seed, 0.0), torch.eye(3))
+
+
+def test_training_scans_are_mostly_turned_a_little_those_as_published_by_the_whole_range() -> None:
+    ramps = torch.stack([identity_grid((9, 9, 9), CPU)[0, ..., axis] for axis in range(3)])  # an image of each axis
+    data = TrainingData(ramps / 2 + 0.5, torch.zeros(3, 9, 9, 9), ramps, 2, (1, 1, 1), CPU)
+
+    def slopes(augmentation: str) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        images = (data.draw_atlas(generator, augmentation, atlas=0)[0][0, 0] for _ in range(100))
+        return torch.stack([image[4, 5:, 4].diff().abs().mean() / image[4, 4, 3:6].diff().mean() for image in images])
+
+    gentle, published = slopes("ordinary"), slopes("published")
+    assert gentle.median() < 0.7 * published.median()
+    assert gentle.max() > 0.7 * published.max()  # now and then by all
 
 
 def test_the_centre_stays_and_no_rotation_is_the_identity() -> None:
@@ -75,7 +106,7 @@ def test_contrast_keeps_range_and_shape_and_treats_each_volume_for_itself() -> N
     assert changed.shape == (8, 1, 8, 8, 8)
     assert changed.min() >= 0 and changed.max() <= 1
     means = changed.mean((1, 2, 3, 4))
-    assert means.max() - means.min() > 0.1
+    assert means.max() - means.min() > 0.05
     for volume in changed:
         assert torch.corrcoef(torch.stack([volume.flatten(), ramp.flatten()]))[0, 1] > 0.8
 

@@ -79,7 +79,7 @@ def triple():
     arrays = (prepared.atlas_images, prepared.atlas_labels, prepared.unlabeled_images)
     data = TrainingData(*arrays, prepared.schema.class_count, spacing, torch.device("cpu"))
     data.scan_labels = torch.as_tensor(prepared.atlas_labels[:1]).expand(len(data.scans), -1, -1, -1)
-    return data.draw_triple((0, 1), torch.Generator().manual_seed(1), bend=False)
+    return data.draw_triple((0, 1), torch.Generator().manual_seed(1), "published")
 
 
 def test_sharp_samples_are_the_published_ones_without_the_blur(triple) -> None:
