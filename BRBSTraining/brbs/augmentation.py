@@ -23,8 +23,8 @@ def _uniform(low: float, high: float, generator: torch.Generator, count: int = 1
 def random_strength(generator: torch.Generator) -> float:
     """Draws how much of its range a change may use, 0..1, so that most training scans look much like real ones.
 
-    Scans of a study lie and look alike; a network that always sees them fully turned and recoloured takes twice as
-    many steps to the same Dice.
+    Scans of a study lie and look alike; a network that always sees them fully turned and recoloured takes up to twice
+    as many steps to the same Dice.
     """
     return float(torch.rand(1, generator=generator))
 

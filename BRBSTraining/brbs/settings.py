@@ -96,7 +96,8 @@ class Settings:
     )
     augmentation: str = _setting(
         "full",
-        "rotation and scale as published, also contrast and sharp samples, or also bending",
+        "published: rotation and scale by the whole range; ordinary: mostly by less, also contrast, and sharp samples;"
+        " full: also bending",
         ("published", "ordinary", "full"),
     )
 
