@@ -60,7 +60,8 @@ def test_a_model_without_registration_says_so_when_it_is_asked_for(tmp_path: Pat
 
 def test_another_model_in_the_same_folder_leaves_nothing_of_the_first(folder: Path) -> None:
     first = ModelBundle.load(folder)
-    other = tiny_bundle(seed=1, atlas_images=first.atlas_images[:1] * 0.5, atlas_labels=first.atlas_labels[:1])
+    one = {"atlas_images": first.atlas_images[:1] * 0.5, "atlas_labels": first.atlas_labels[:1]}
+    other = tiny_bundle(seed=1, **one, provenance={"atlases": ["anna"]})
     other.save(folder)
     found = ModelBundle.load(folder)
     np.testing.assert_allclose(found.atlas_images, other.atlas_images, atol=1e-3)

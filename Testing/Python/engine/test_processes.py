@@ -16,6 +16,7 @@ import torch
 from launched import launch, needs_processes
 from tiny_study import SETTINGS, prepared_study, train_arguments, write_study
 
+from brbs.__main__ import leave, main
 from brbs.data import TrainingData
 from brbs.job import JobReader
 from brbs.learner import SEED_STRIDE, Learner
@@ -172,10 +173,8 @@ def as_launched(arguments: list[str]) -> int:
             return plain(self, progress)
 
         Learner.step = step
-    from brbs.__main__ import main
-
     return main(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(as_launched(sys.argv[1:]))
+    leave(as_launched(sys.argv[1:]))

@@ -14,6 +14,7 @@ from launched import launch, needs_processes
 from tiny_model import tiny_bundle
 from tiny_study import content, on_grid, run, subject
 
+from brbs.__main__ import leave, main
 from brbs.job import JobReader, JobWriter
 from brbs.result_table import ResultTable, read_parts
 from brbs.segmentation_job import Segmenter
@@ -124,10 +125,8 @@ def as_launched(arguments: list[str]) -> int:
             return work(self, job, **more)
 
         Segmenter.run = fatal
-    from brbs.__main__ import main
-
     return main(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(as_launched(sys.argv[1:]))
+    leave(as_launched(sys.argv[1:]))
