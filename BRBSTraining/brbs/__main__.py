@@ -253,5 +253,10 @@ def leave(status: int) -> typing.NoReturn:
     os._exit(status)
 
 
-if __name__ == "__main__":
+def console() -> typing.NoReturn:
+    """The installed command ``brbs``."""
     leave(main())
+
+
+if __name__ == "__main__":
+    console()

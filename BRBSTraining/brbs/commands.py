@@ -11,6 +11,7 @@ from .absence import mean_confidence
 from .bundle_file import export_bundle, import_bundle
 from .checks import check_study
 from .errors import InputError
+from .files import check_replaceable
 from .model_folder import check_model_folder
 from .progress_bar import progress_bar
 from .ranking import RANKING_FILE
@@ -27,9 +28,10 @@ def rank(arguments: argparse.Namespace) -> None:
     study = Study.load(arguments.study)
     if not study.unlabeled:
         raise InputError(f"{arguments.study}: the study has no unlabeled scans to be ranked")
+    path = Path(arguments.output or Path(arguments.study) / RANKING_FILE)
+    check_replaceable(path)
     choose_device(arguments.device)  # refuses one that is not there
     keep_freed_memory()
-    path = Path(arguments.output or Path(arguments.study) / RANKING_FILE)
     with progress_bar() as show:
         ranking = ranked(Path(arguments.model), study.unlabeled, path, arguments.device, show)
     for item in ranking.scans:

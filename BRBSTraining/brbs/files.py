@@ -26,22 +26,50 @@ def replacing(path: str | Path) -> Iterator[Path]:
         InputError: an operating system error in the block or on renaming (disk full, no right to write).
     """
     path = Path(path)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _patiently(_to_disk, temporary)
         _patiently(os.replace, temporary, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"{path}: cannot be written ({reason}); check the folder, its permissions and the free disk space"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         try:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass  # the parent is no folder: nothing was written
+
+
+def check_replaceable(path: str | Path) -> None:
+    """Tries whether :func:`replacing` could write a file, before the work is done whose result it is to hold.
+
+    Missing parent folders are made; nothing else stays.
+
+    Raises:
+        InputError: the path is a folder, or nothing can be written beside it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial = _beside(path)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    reason = error.strerror or error
+    return InputError(
+        f"{path}: cannot be written ({reason}); check the folder, its permissions and the free disk space"
+    )
 
 
 def _to_disk(path: Path) -> None:

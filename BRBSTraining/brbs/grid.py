@@ -235,6 +235,18 @@ class WorkingGrid:
         first = np.rint((np.array(grid.origin) - self.origin) / self.spacing).astype(int)
         return tuple(first[::-1].tolist())
 
+    def indices(self, image: sitk.Image, placement: sitk.Transform) -> np.ndarray:
+        """(4, 3): a scan's index (x, y, z, 1) times this is the continuous index (x, y, z) of the grid there."""
+        to_grid = placement.GetInverse()
+
+        def index(of_scan: tuple[float, ...]) -> np.ndarray:
+            point = to_grid.TransformPoint(image.TransformContinuousIndexToPhysicalPoint(of_scan))
+            return (np.array(point) - self.origin) / self.spacing
+
+        zero = index((0.0, 0.0, 0.0))
+        # Over a long way, as the steps themselves would be rounded.
+        return np.array([*((index(tuple(1000.0 * unit)) - zero) / 1000 for unit in np.eye(3)), zero])
+
     def _normalised(self, image: sitk.Image) -> sitk.Image:
         values = normalise(sitk.GetArrayViewFromImage(image), self.intensity, self.percentiles, self.window)
         result = sitk.GetImageFromArray(values)

@@ -16,6 +16,7 @@ from .components import whole_classes, without_small_pieces
 from .device import autocast, memory_format
 from .model import ModelBundle
 from .restoration import Restoration
+from .slice_borders import SliceBorder, along_slices, slice_borders
 from .windows import slabs
 
 LEAST_WINDOW = 16  # voxels of an edge
@@ -44,7 +45,8 @@ class Segmentation:
     """What the predictor finds in one scan.
 
     Attributes:
-        labels: label values on the scan's own grid.
+        labels: label values on the scan's own grid; borders that follow slices in the atlases (see
+            :mod:`brbs.slice_borders`) do so here, not in the probabilities.
         placement: of the scan on the working grid.
         volume: the scan on the working grid, float32 (D, H, W) in [0, 1].
         found: class probabilities there, float32 (K, D, H, W), background first.
@@ -107,7 +109,8 @@ class Predictor:
         for first, planes in self.slabs(whole, check):
             restoration.add(first, planes)
             _take_part(planes, found, first - z, y, x)
-        classes, left_out = self._without_small_pieces(restoration.classes, components)
+        classes = along_slices(restoration.classes, self._slice_borders, found, self.grid, placement)
+        classes, left_out = self._without_small_pieces(classes, components)
         maps = restoration.probabilities if probabilities else None
         return Segmentation(self.label_values(classes), placement, volume[0], found, maps, left_out)
 
@@ -121,6 +124,10 @@ class Predictor:
     @cached_property
     def _whole_classes(self) -> set[int]:
         return whole_classes(self._atlas_labels)
+
+    @cached_property
+    def _slice_borders(self) -> list[SliceBorder]:
+        return slice_borders(self._atlas_labels)
 
     @torch.no_grad()
     def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:

@@ -30,7 +30,7 @@ class Restoration:
         self._classes = np.zeros(image.GetSize()[::-1], np.uint8)
         self._keep, self._maps = keep_probabilities, np.zeros((0, *self._classes.shape), np.float32)
         self._above: np.ndarray | None = None  # the last plane so far
-        self._height = self._heights()
+        self._height = lattice.indices(image, placement)[:, 2]  # of scan index (x, y, z), in planes: hx, hy, hz, h0
 
     @property
     def classes(self) -> sitk.Image:
@@ -79,18 +79,6 @@ class Restoration:
         if self._keep and not len(self._maps):
             self._maps = np.zeros((len(planes), *self._classes.shape), np.float32)
         np.copyto(self._classes[box], running_argmax(membership, range(len(planes))), where=inside)
-
-    def _heights(self) -> np.ndarray:
-        """Height of scan index (x, y, z) on the lattice, in its planes: h0 + hx x + hy y + hz z as (hx, hy, hz, h0)."""
-
-        def height(index: tuple[int, ...]) -> float:
-            point = self._to_lattice.TransformPoint(self._image.TransformContinuousIndexToPhysicalPoint(index))
-            return (point[2] - self._lattice.origin[2]) / self._lattice.spacing[2]
-
-        zero = height((0.0, 0.0, 0.0))
-        # Over a long way, as the steps themselves would be rounded.
-        steps = [(height(tuple(1000.0 * unit)) - zero) / 1000 for unit in np.eye(3)]
-        return np.array([*steps, zero])
 
     def _box(self, low: float, high: float) -> tuple[slice, ...]:
         """A box (z, y, x) of the scan with all voxels from ``low`` to ``high``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .bundle_file import check_bundle
 from .errors import InputError
+from .files import check_replaceable
 from .job import JobWriter, telling_the_queue
 from .model_description import model_identity, read_description
 from .result_table import FAILED, ResultTable, read_parts
@@ -55,7 +56,10 @@ def _lead(arguments: argparse.Namespace) -> int:
         raise InputError("--skip-finished: needs --table, which tells what is finished")
     if arguments.table and os.path.realpath(arguments.table) in {os.path.realpath(path) for _, path in pairs}:
         raise InputError(f"{arguments.table}: is to be a label map as well as the table; give the table another name")
-    table, group = _table(arguments), _ready(arguments)
+    table = _table(arguments)
+    if table is not None:
+        check_replaceable(table.path)
+    group = _ready(arguments)
     if len(pairs) > 1 or arguments.table or arguments.job or group.world > 1:
         return _segment_many(arguments, pairs, table, group)
     from .segmentation_job import Segmenter

@@ -182,6 +182,14 @@ def test_a_table_of_something_else_is_left_alone(folder: Path, capsys) -> None:
     assert not (folder / "out").exists()
 
 
+def test_a_table_that_cannot_be_written_is_told_before_the_first_scan(folder: Path, capsys) -> None:
+    (folder / "results.csv").mkdir()
+    (folder / "file").touch()
+    for table in (folder / "results.csv", folder / "file/results.csv"):
+        assert segment(folder, "--table", table) == 2
+        assert str(table) in capsys.readouterr().err and not (folder / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -56,6 +56,13 @@ def test_least_confident_first(folder: Path, seen: list[str], capsys) -> None:
     assert lines[0].startswith("0.20\t") and lines[0].endswith("Hülle 0.30, Kern 0.10")
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_first_scan(folder: Path, seen: list[str], capsys) -> None:
+    (folder / "file").touch()
+    for output in (folder, folder / "file/ranking.json"):
+        assert run(["rank", "--model", folder / "model", "--study", folder / "study", "--output", output]) == 2
+        assert str(output) in capsys.readouterr().err and not seen
+
+
 def test_what_is_known_is_not_computed_again(folder: Path, seen: list[str]) -> None:
     path = folder / "ranking.json"
     rank(folder / "model", scans(folder)[:2], path, "cpu")

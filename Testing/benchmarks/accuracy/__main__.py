@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def _compare(chosen: argparse.Namespace) -> int:
     study = Study.from_folders(chosen.atlas_images, chosen.atlas_labels, chosen.unlabeled, BALANCED)
     length = ("--steps", chosen.steps) if chosen.steps else ("--minutes", chosen.minutes)
     counts = chosen.atlases or [len(study.atlases)]
+    if "ants" in chosen.methods and find_spec("ants") is None:
+        raise InputError("--methods: ants needs antspyx, which is not installed: pip install antspyx, or leave it out")
     if max(counts) > len(study.atlases) or min(counts) < 1:
         raise InputError(f"--atlases: {chosen.atlas_images} holds {len(study.atlases)}")
     scans = chosen.validation_images, chosen.validation_labels
