@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from brbs.files import replacing
+from brbs.image_files import bare_name
 from brbs.job import EVENTS_FILE, queue_job
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans, label_map_files
-from brbs.volumes import bare_name
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileName import fileName

@@ -9,8 +9,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.image_files import is_dicom_folder
 from brbs.label_schema import LabelSchema
-from brbs.volumes import is_dicom_folder
 
 from .SegmentationTemplate import newSegmentation
 from .SegmentVolumes import segmentVolumes

@@ -7,10 +7,10 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from brbs.image_files import list_images
 from brbs.settings import DEFAULT_PRESET, PRESETS
 from brbs.study import Study
 from brbs.synthetic import make_study
-from brbs.volumes import list_images
 
 from .StudyFolder import StudyFolder
 

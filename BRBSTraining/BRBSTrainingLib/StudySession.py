@@ -13,10 +13,10 @@ from slicer.i18n import tr as _
 
 from brbs.checks import CheckedItem, trainable
 from brbs.errors import InputError
+from brbs.image_files import image_suffix, is_dicom_folder
 from brbs.label_schema import LabelSchema
 from brbs.pairing import Found, find_pairs
 from brbs.study import with_dataset_names
-from brbs.volumes import image_suffix, is_dicom_folder
 
 from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
 from .BackgroundJob import ENDED_STATES

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from brbs.files import replacing
-from brbs.volumes import image_suffix
+from brbs.image_files import image_suffix
 
 from .WorldImage import needsResampling, toArray, toSimpleITK, worldGrid, worldImage
 

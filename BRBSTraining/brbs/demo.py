@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from .demo_figure import draw_demo
 from .device import choose_device, voxel_budget
 from .errors import InputError
+from .image_files import bare_name, list_images
 from .inspector import Inspection, inspect
 from .job import JobWriter
 from .label_schema import LabelSchema
@@ -25,7 +26,7 @@ from .settings import BALANCED
 from .study import Study
 from .synthetic import make_study
 from .trainer import Budget, Trainer
-from .volumes import bare_name, list_images, read_image, read_label_map, write_label_map
+from .volumes import read_image, read_label_map, write_label_map
 
 log = logging.getLogger("brbs")
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .files import replacing
+from .image_files import list_images
 from .label_schema import LabelSchema
-from .volumes import list_images, read_image, read_label_map
+from .volumes import read_image, read_label_map
 
 SCANS_SHOWN = 3
 

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 from .alignment import Geometry
 from .errors import InputError, naming
 from .grid import SAME_SPACING
+from .image_files import pairing_name
 from .model import ModelBundle
-from .volumes import check_pair, pairing_name, read_image, read_label_map
+from .volumes import check_pair, read_image, read_label_map
 
 log = logging.getLogger("brbs")
 

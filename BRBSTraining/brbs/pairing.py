@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .errors import InputError
 from .files import read_json
+from .image_files import image_suffix, list_images, pairing_name
 from .study import Atlas, refuse_channels
-from .volumes import image_suffix, list_images, pairing_name
 
 LAYOUTS = (("imagestr", "labelstr"), ("images", "labels"))  # sub-folders of scans and of label maps, lower case
 UNLABELED_FOLDERS = ("imagests", "unlabeled")

@@ -18,10 +18,11 @@ from .errors import InputError, naming
 from .files import replacing
 from .grid import WorkingGrid
 from .grid_choice import choose_grid
+from .image_files import bare_name
 from .image_header import check_geometry
 from .label_schema import LabelSchema
 from .study import Atlas, Study
-from .volumes import bare_name, check_pair, read_image, read_label_map
+from .volumes import check_pair, read_image, read_label_map
 
 log = logging.getLogger("brbs")
 

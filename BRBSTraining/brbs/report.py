@@ -15,19 +15,13 @@ import numpy as np
 
 from .errors import InputError
 from .files import plain, replacing
+from .image_files import list_images
 from .label_schema import MOST_LABELS, Label, LabelSchema
 from .metrics import compare
 from .report_figure import Overlay, draw_report
 from .segments import LabelMeta
 from .study import by_name, with_dataset_names
-from .volumes import (
-    check_pair,
-    label_values,
-    list_images,
-    read_image,
-    read_label_map,
-    read_label_schema,
-)
+from .volumes import check_pair, label_values, read_image, read_label_map, read_label_schema
 
 FORMAT = 1
 MEASURES = {"dice": "Dice", "hd95_mm": "HD95 (mm)", "assd_mm": "ASSD (mm)", "volume_difference_percent": "volume (%)"}

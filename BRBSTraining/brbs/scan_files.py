@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import InputError
-from .volumes import bare_name, check_writable_suffix, image_suffix, is_dicom_folder, list_images
+from .image_files import bare_name, check_writable_suffix, image_suffix, is_dicom_folder, list_images
 
 ALL = "*"
 SEGMENTATION_SUFFIX = ".seg.nrrd"

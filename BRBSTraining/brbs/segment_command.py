@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .bundle_file import check_bundle
 from .errors import InputError
 from .files import check_replaceable
+from .image_files import check_writable_suffix
 from .job import JobWriter, telling_the_queue
 from .model_description import model_identity, read_description
 from .result_table import FAILED, ResultTable, read_parts
@@ -23,7 +24,6 @@ from .scan_files import (
     label_map_files,
     listed_scans,
 )
-from .volumes import check_writable_suffix
 
 if TYPE_CHECKING:
     from .batch import Batch

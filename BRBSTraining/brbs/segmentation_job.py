@@ -18,11 +18,12 @@ import torch
 from .absence import told_confidence
 from .device import choose_device, memory_was_short
 from .errors import InputError, naming
+from .image_files import bare_name
 from .label_schema import LabelSchema
 from .model import ModelBundle
 from .model_description import MODEL_FILE
 from .predictor import Predictor, Windows
-from .volumes import bare_name, read_image, write_image, write_label_map
+from .volumes import read_image, write_image, write_label_map
 
 if TYPE_CHECKING:
     from .confidence import Confidence

@@ -14,10 +14,11 @@ import SimpleITK as sitk
 
 from .errors import InputError
 from .files import read_json, write_json
+from .image_files import bare_name, list_images, pairing_name
 from .label_schema import MOST_LABELS, Label, LabelSchema
 from .segments import default_label
 from .settings import Settings
-from .volumes import bare_name, label_values, list_images, pairing_name, read_label_map, read_label_schema
+from .volumes import label_values, read_label_map, read_label_schema
 
 FORMAT = 1
 FILE_NAME = "study.json"

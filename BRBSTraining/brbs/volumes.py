@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import SimpleITK as sitk
 from .dicom_slices import check_slices
 from .errors import InputError
 from .files import replacing
+from .image_files import IMAGE_SUFFIXES, check_writable_suffix, image_suffix
 from .image_header import check_geometry, check_size
 from .label_schema import LARGEST_LABEL
 from .nifti import inspect_nifti
@@ -29,8 +29,6 @@ from .segments import (
     smallest_type,
 )
 
-IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 _READERS = dict.fromkeys(IMAGE_SUFFIXES, "NrrdImageIO") | dict.fromkeys((".nii", ".nii.gz"), "NiftiImageIO")
 _READERS |= dict.fromkeys((".mha", ".mhd"), "MetaImageIO")  # ITK's; it looks at contents, whatever the name
 
@@ -40,64 +38,6 @@ FARTHEST = 1e7  # mm from the origin; with numbers that are much larger, ITK res
 _WRITING_FAILED = "writing stopped before the end"
 
 log = logging.getLogger("brbs")
-
-
-# Names and folders
-
-
-def image_suffix(path: str | Path) -> str:
-    """The image suffix of a file name as written ("" if it has none that is known)."""
-    name = Path(path).name
-    found = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[len(name) - len(found) :]
-
-
-def bare_name(path: str | Path) -> str:
-    """File name without image suffix: ``scan 1.nii.gz`` and ``scan 1.seg.nrrd`` both give ``scan 1``."""
-    name = Path(path).name
-    return name[: len(name) - len(image_suffix(name))]
-
-
-def pairing_name(path: str | Path) -> str:
-    """Bare name by which scans and label maps are paired: a letter with its accent is one, however it is stored."""
-    return unicodedata.normalize("NFC", bare_name(path))
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """Images of a folder in name order: files with a known suffix and sub-folders that hold a DICOM series.
-
-    Hidden files are left out (archives made on macOS are full of ``._name.nii.gz``). A folder that holds nothing
-    but the slices of a DICOM series is itself the one image.
-
-    Raises:
-        InputError: the folder is missing or is a file.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: {'is a file, a folder was expected' if folder.exists() else 'no such folder'}")
-    images = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and (is_dicom_folder(path) if path.is_dir() else image_suffix(path))
-    ]
-    return images or ([folder] if is_dicom_folder(folder) else [])
-
-
-def is_dicom_folder(folder: str | Path) -> bool:
-    """Whether DICOM files lie directly in the folder (looks at the first few files only)."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return False
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return any(_is_dicom_file(path) for path in files[:20])
-
-
-def _is_dicom_file(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 # Reading
@@ -370,7 +310,7 @@ def write_label_map(labels: sitk.Image, path: str | Path, labels_meta: Sequence[
 
     Args:
         labels: 3-D image of an integer type.
-        path: where to; see ``WRITABLE_SUFFIXES``.
+        path: where to; see :data:`brbs.image_files.WRITABLE_SUFFIXES`.
         labels_meta: value, name, colour and terminology of the structures.
 
     Raises:
@@ -386,15 +326,3 @@ def write_label_map(labels: sitk.Image, path: str | Path, labels_meta: Sequence[
         named = {meta[0] for meta in labels_meta}
         describe_segments(labels, [*labels_meta, *(default_label(v) for v in present if v not in named)])
     write_image(labels, path)
-
-
-def check_writable_suffix(path: str | Path) -> str:
-    """The lower-case image suffix of a file about to be written.
-
-    Raises:
-        InputError: none of ``WRITABLE_SUFFIXES``.
-    """
-    suffix = image_suffix(path).lower()
-    if suffix not in WRITABLE_SUFFIXES:
-        raise InputError(f"{path}: cannot be written in this format; use one of {', '.join(WRITABLE_SUFFIXES)}")
-    return suffix

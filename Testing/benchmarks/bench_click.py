@@ -33,7 +33,7 @@ def main() -> None:
     import slicer
 
     import BRBSSegmentation
-    from brbs.volumes import list_images
+    from brbs.image_files import list_images
 
     logic = BRBSSegmentation.BRBSSegmentationLogic()
     shown, ended = [], []

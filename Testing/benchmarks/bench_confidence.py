@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from brbs.confidence import Confidence
+from brbs.image_files import list_images
 from brbs.metrics import dice
 from brbs.model import ModelBundle
 from brbs.predictor import Predictor
-from brbs.volumes import list_images, read_image, read_label_map
+from brbs.volumes import read_image, read_label_map
 
 BINS = 5  # of equally many structures, in the calibration
 

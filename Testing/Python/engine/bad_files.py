@@ -17,7 +17,7 @@ from tiny_model import tiny_bundle
 from tiny_study import SIZE, on_grid, subject
 
 from brbs.bundle_file import export_bundle
-from brbs.volumes import image_suffix
+from brbs.image_files import image_suffix
 
 Make = Callable[[Path], None]
 

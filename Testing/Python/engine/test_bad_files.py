@@ -15,7 +15,8 @@ from tiny_study import content, on_grid, run, subject, train_arguments
 
 from brbs.bundle_file import import_bundle
 from brbs.errors import InputError
-from brbs.volumes import image_suffix, read_image, read_label_map
+from brbs.image_files import image_suffix
+from brbs.volumes import read_image, read_label_map
 
 ENGINE = Path(__file__).resolve().parent
 

@@ -19,12 +19,12 @@ from tiny_study import SCHEMA, SETTINGS, content, run
 
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
+from brbs.image_files import list_images
 from brbs.job import JobReader
 from brbs.locking import LOCK_FILE, lock_holder
 from brbs.model import ModelBundle
 from brbs.study import Study, pair_folders
 from brbs.trainer import Budget
-from brbs.volumes import list_images
 
 
 @pytest.fixture

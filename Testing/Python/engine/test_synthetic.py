@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from brbs.image_files import bare_name, list_images
 from brbs.metrics import dice
 from brbs.settings import Settings
 from brbs.study import Study
 from brbs.synthetic import STRUCTURES, make_study, make_subject
-from brbs.volumes import bare_name, list_images
 
 SIZE = (48, 56, 48)
 

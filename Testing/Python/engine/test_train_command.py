@@ -14,11 +14,11 @@ import pytest
 from tiny_study import SCHEMA, SETTINGS, content, run, train_arguments
 
 from brbs import train_command
+from brbs.image_files import list_images
 from brbs.job import JobReader, queue_job
 from brbs.locking import LOCK_FILE, lock_holder
 from brbs.settings import PRESETS
 from brbs.study import Study, pair_folders
-from brbs.volumes import list_images
 
 
 @pytest.fixture

@@ -13,16 +13,8 @@ import SimpleITK as sitk
 import slicerio
 
 from brbs.errors import InputError
-from brbs.volumes import (
-    bare_name,
-    check_pair,
-    list_images,
-    read_image,
-    read_label_map,
-    read_label_schema,
-    write_image,
-    write_label_map,
-)
+from brbs.image_files import bare_name, list_images
+from brbs.volumes import check_pair, read_image, read_label_map, read_label_schema, write_image, write_label_map
 
 LIVER = (
     5,

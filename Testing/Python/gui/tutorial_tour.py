@@ -12,7 +12,7 @@ from standin.scripted_module import openModule
 
 import BRBSSegmentation
 import BRBSTraining
-from brbs.volumes import list_images
+from brbs.image_files import list_images
 from BRBSTrainingLib.Annotation import scanNode
 from BRBSTrainingLib.SampleStudy import NAME, TESTS, makeSampleStudy
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from brbs.image_files import bare_name, list_images
 from brbs.study import Atlas, Study
-from brbs.volumes import bare_name, list_images, read_image, read_label_map, write_label_map
+from brbs.volumes import read_image, read_label_map, write_label_map
 
 
 def write_votes(study: Study, images: Path, output: Path) -> None:

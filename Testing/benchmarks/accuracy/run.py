@@ -16,6 +16,7 @@ import torch
 from methods import ANTS, METHODS, VOTE
 
 from brbs.files import read_json, write_json
+from brbs.image_files import bare_name, list_images
 from brbs.model import ModelBundle
 from brbs.model_folder import CHECKPOINT_FILE, TRAINING_FOLDER
 from brbs.predictor import Predictor
@@ -23,7 +24,7 @@ from brbs.propagation import Propagation
 from brbs.report import evaluate_folders
 from brbs.restoration import restore
 from brbs.study import Study
-from brbs.volumes import bare_name, list_images, read_image, write_label_map
+from brbs.volumes import read_image, write_label_map
 from brbs.warp import jacobian_determinant
 
 ENGINE = Path(__file__).resolve().parents[3] / "BRBSTraining"
