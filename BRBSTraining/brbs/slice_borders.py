@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from .grid import WorkingGrid
 
 MOST_MIXED = 0.02  # share of the smaller structure's voxels in slices with both, mean of the atlases
-LEAST_CONTACT = 0.5  # share of their section at the border over which the structures meet
+LEAST_CONTACT = 0.5  # share of their section at the border over which the structures lie over each other
 LEAST_PROBABILITY = 1e-6  # one voxel alone does not decide for its slice
 
 
@@ -41,37 +41,50 @@ def slice_borders(atlas_labels: np.ndarray) -> list[SliceBorder]:
     Args:
         atlas_labels: (A, D, H, W) uint8 class indices.
     """
-    classes = np.flatnonzero(np.bincount(atlas_labels.ravel()))
-    pairs = list(combinations(classes[classes > 0].tolist(), 2))
-    return [border for axis in range(3) for border in _borders_across(atlas_labels, pairs, axis)] if pairs else []
+    count, borders = int(atlas_labels.max(initial=0)) + 1, []
+    for axis in range(3):
+        slices = np.moveaxis(atlas_labels, axis + 1, 1)
+        voxels = np.array([[np.bincount(each.ravel(), minlength=count) for each in atlas] for atlas in slices])
+        for first, second in combinations(range(1, count), 2):
+            if _part_by_slices(slices, voxels, first, second):
+                borders.append(SliceBorder(first, second, axis))
+    return borders
 
 
-def _borders_across(atlas_labels: np.ndarray, pairs: Sequence[tuple[int, int]], axis: int) -> list[SliceBorder]:
-    first, second = np.array(pairs).T
-    mixed, touching = [], []
-    for labels in atlas_labels:
-        voxels, contacts = _counts(np.moveaxis(labels, axis, 0), int(second.max()) + 1)
-        one, other = voxels[:, first], voxels[:, second]
-        smaller = np.minimum(one.sum(0), other.sum(0))
-        both = np.where(smaller > 0, 1, np.nan)  # an atlas that lacks one of them tells nothing
-        mixed.append(both * np.minimum(one, other).sum(0) / np.maximum(smaller, 1))
-        contact = contacts[:, first, second] + contacts[:, second, first]
-        section = np.minimum((one + other)[:-1], (one + other)[1:]) * (contact > 0)
-        touching.append(both * contact.sum(0) / np.maximum(section.max(0), 1))
-    known = ~np.isnan(mixed).all(0)
-    mixed, touching = np.array(mixed)[:, known], np.array(touching)[:, known]
-    exact = (np.nanmedian(mixed, 0) == 0) & (np.nanmean(mixed, 0) <= MOST_MIXED)
-    found = np.flatnonzero(known)[exact & (np.nanmin(touching, 0) >= LEAST_CONTACT)]
-    return [SliceBorder(*pairs[index], axis) for index in found]
+def _part_by_slices(slices: np.ndarray, voxels: np.ndarray, first: int, second: int) -> bool:
+    """Whether two structures do; atlases that lack one of them tell nothing.
+
+    Args:
+        slices: (A, S, ., .) class indices.
+        voxels: of each class in each slice, (A, S, K).
+        first, second: class indices.
+    """
+    one, other = voxels[..., first], voxels[..., second]
+    smaller = np.minimum(one.sum(1), other.sum(1))
+    known = np.flatnonzero(smaller)
+    mixed = np.minimum(one, other).sum(1)[known] / smaller[known]
+    if not known.size or np.median(mixed) > 0 or mixed.mean() > MOST_MIXED:
+        return False
+    return all(_contact(slices[atlas], one[atlas], other[atlas], first, second) >= LEAST_CONTACT for atlas in known)
 
 
-def _counts(slices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of each class in each slice (S, K), and voxels of a class under those of another (S - 1, K, K)."""
-    number = np.arange(len(slices))[:, None, None]
-    voxels = np.bincount((number * count + slices).ravel(), minlength=len(slices) * count)
-    pairs = (number[:-1] * count + slices[:-1]) * count + slices[1:]
-    contacts = np.bincount(pairs.ravel(), minlength=(len(slices) - 1) * count**2)
-    return voxels.reshape(-1, count), contacts.reshape(-1, count, count)
+def _contact(slices: np.ndarray, one: np.ndarray, other: np.ndarray, first: int, second: int) -> float:
+    """Share of their section at the border over which two structures of an atlas lie over each other, 0..1.
+
+    Args:
+        slices: (S, ., .) class indices.
+        one, other: voxels of the structures in each slice, (S,).
+        first, second: class indices.
+    """
+    contact, section = 0, 1
+    both = one + other
+    for at in np.flatnonzero((one[:-1] * other[1:] > 0) | (other[:-1] * one[1:] > 0)):
+        low, high = slices[at], slices[at + 1]
+        over = ((low == first) & (high == second)) | ((low == second) & (high == first))
+        if over.any():
+            contact += np.count_nonzero(over)
+            section = max(section, min(both[at], both[at + 1]))
+    return contact / section
 
 
 def along_slices(
