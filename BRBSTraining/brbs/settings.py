@@ -12,7 +12,7 @@ from .errors import InputError
 
 MOST_WIDTHS, LARGEST_WIDTH = 17, 4096  # of a U-Net: 8 levels
 COARSE_STEPS = 500  # after which coarse volumes have no more to give
-ALONE_STEPS = 4000  # of S on the atlases, after which it learns their accidents: it falls behind from there on
+ALONE_STEPS = 2000  # of S on the atlases, after which they have no more to give
 REGISTRATION_STEPS = 1000  # of R alone, after which it learns as well beside S
 LATEST_TOGETHER = 0.85  # of the training: both teach each other from there on, however few steps there were
 PATH_CONCENTRATION = 0.3  # alpha, beta, gamma ~ Beta(0.3, 0.3): most draws lie near an end of the path

@@ -25,14 +25,14 @@ def test_a_short_training_goes_back_to_the_atlases() -> None:
 
 
 def test_a_long_training_leaves_the_atlases_when_they_have_no_more_to_give() -> None:
-    found = [phase(0.1, *steps, BALANCED) for steps in ((3999, 0), (4000, 0), (4000, 999), (4000, 1000), (9000, 3500))]
+    found = [phase(0.1, *steps, BALANCED) for steps in ((1999, 0), (2000, 0), (2000, 999), (2000, 1000), (9000, 3500))]
     assert found == ["segmentation"] + ["registration"] * 2 + ["together"] * 2
     alone = Settings(segmentation_share=1.0, registration_share=0.0)
     assert phase(0.9, 20_000, 0, alone) == "segmentation", "nothing else is to follow"
 
 
 def test_a_long_training_without_a_phase_of_registration_alone_has_none() -> None:
-    assert phase(0.1, 4000, 0, Settings(registration_share=0.0)) == "together"
+    assert phase(0.1, 2000, 0, Settings(registration_share=0.0)) == "together"
 
 
 @pytest.mark.parametrize(
