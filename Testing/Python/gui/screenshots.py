@@ -2,14 +2,15 @@
 
     python Testing/Python/gui/screenshots.py --output DIR [--demo DIR]
 
-With the folder that ``brbs demo`` has written, segmentations are those of a model that has learned something. Pictures
-named tutorial-* go to Resources/Screenshots as they are.
+With the folder that ``brbs demo`` has written, segmentations and generated samples are those of networks that have
+learned something. Pictures named tutorial-* go to Resources/Screenshots as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -40,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         common = (application, output, Path(folder))
         tours = (
-            lambda: TrainingTour(*common),
+            lambda: TrainingTour(*common, chosen.demo),
             lambda: SegmentationTour(*common, chosen.demo),
             lambda: tutorial(*common, chosen.demo),
         )
@@ -69,14 +70,15 @@ class TrainingTour:
         application: the running application.
         output: folder of the pictures.
         folder: for files that are needed on the way.
+        demo: what ``brbs demo`` has written; None: the inspector shows networks of the tour's own first steps.
     """
 
-    def __init__(self, application, output: Path, folder: Path) -> None:
+    def __init__(self, application, output: Path, folder: Path, demo: Path | None = None) -> None:
         from standin.scripted_module import openModule
 
         import BRBSTraining
 
-        self._application, self._output, self._folder = application, output, folder
+        self._application, self._output, self._folder, self._demo = application, output, folder, demo
         self._widget = openModule(BRBSTraining.BRBSTrainingWidget)
 
     def run(self) -> None:
@@ -101,12 +103,25 @@ class TrainingTour:
         session.job.stop()
         wait(lambda: session.job.state == "finished")
         self._save("7 finished")
-        self._inspect(ui)
+        if self._demo is None:
+            self._inspect(ui)
         session.goOn("cpu")
         wait(lambda: session.job.state == "running")
         session.job.kill()
         wait(lambda: session.job.state == "failed")
         self._save("8 failed")
+        if self._demo is not None:
+            self._openDemo(session, ui)
+            self._inspect(ui)
+
+    def _openDemo(self, session, ui) -> None:
+        from panel_user import wait
+
+        study = self._folder / "Invented kidneys"
+        shutil.copytree(self._demo / "study", study)
+        shutil.copytree(self._demo / "model", study / "models" / "001")
+        ui.studyPathEdit.currentPath = str(study)
+        wait(lambda: session.study is not None and session.study.folder == study and not session.checking)
 
     def _inspect(self, ui) -> None:
         from panel_user import wait
