@@ -70,7 +70,7 @@ def test_two_processes_make_what_one_makes(folder: Path, one_thread) -> None:
 @needs_processes
 @pytest.mark.slow
 @pytest.mark.parametrize("restarts", [0, 1])
-def test_what_a_killed_process_has_left_is_done_by_the_next_start(folder: Path, restarts: int) -> None:
+def test_what_a_killed_process_has_left_is_done_by_the_next_start(folder: Path, restarts: int, one_thread) -> None:
     sitk.WriteImage(on_grid(subject(BROKEN)[0]), str(folder / f"scans/Käthe {BROKEN}.nii.gz"))
     ended = launch(Path(__file__), *arguments(folder, "shared"), restarts=restarts)
     assert (ended.returncode == 0) == (restarts == 1), ended.stderr
