@@ -105,8 +105,9 @@ def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
         log.info("alignment: %s (as set)", wanted)
         return wanted
     extents = np.array([geometry.extent for geometry in geometries])
-    ratios = extents / np.median(extents, axis=0)
-    widest = float(np.max(np.maximum(ratios, 1 / ratios)))
+    middle = np.median(extents, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a damaged header may tell no extent; reading will say so
+        widest = float(np.nanmax(np.maximum(extents / middle, middle / extents)))
     chosen = next((name for name, limit in _MAY_DIFFER.items() if widest <= limit), "affine")
     log.info("alignment: %s (fields of view differ from the median by a factor of up to %.2f)", chosen, widest)
     return chosen
