@@ -18,6 +18,26 @@ SPARING_VOXELS = 24**3  # of a volume from which on it goes through a block alon
 PAPER_CHANNELS = (16, 32, 64, 128, 256, 128, 64, 32, 16)
 
 
+class Convolution(nn.Conv3d):
+    """3x3x3 convolution with zeros beyond the edges."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolved(x, self.weight, self.bias)
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What :class:`Convolution` computes, (N, C, D, H, W) to (N, C', D, H, W)."""
+    if x.device.type == "cpu" and x.shape[2] == 2:
+        # In bfloat16, oneDNN's gradient of the weights takes in foreign memory where there are just two planes: NaN, or
+        # numbers of any size. A third one of zeros, which lie there anyway, changes nothing else.
+        three = F.conv3d(F.pad(x, (0, 0, 0, 0, 0, 1)), weight, bias, padding=1)
+        return three[:, :, :2].contiguous(memory_format=torch.channels_last_3d)
+    return F.conv3d(x, weight, bias, padding=1)
+
+
 class DoubleConvolution(nn.Module):
     """Twice: 3x3x3 convolution, group normalisation with groups of 4 channels, leaky ReLU 0.2."""
 
@@ -25,10 +45,10 @@ class DoubleConvolution(nn.Module):
         super().__init__()
         groups = max(1, out_channels // 4)
         self.double_conv = nn.Sequential(
-            nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1),
+            Convolution(in_channels, out_channels),
             GroupNorm(groups, out_channels),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1),
+            Convolution(out_channels, out_channels),
             GroupNorm(groups, out_channels),
             nn.LeakyReLU(0.2, inplace=True),
         )
@@ -64,7 +84,7 @@ class Up(nn.Module):
         first, *rest = self.conv.double_conv
         over_skip, over_x = first.weight.split([skip.shape[1], x.shape[1]], dim=1)
         doubled = double_size(x, self.stride)
-        joined = F.conv3d(skip, over_skip, first.bias, padding=1) + F.conv3d(doubled, over_x, padding=1)
+        joined = convolved(skip, over_skip, first.bias) + convolved(doubled, over_x)
         for layer in rest:
             joined = layer(joined)
         return joined

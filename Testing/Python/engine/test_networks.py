@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from brbs.networks import RegistrationNet, SegmentationNet, UNet, Up, crop_margins, double_size, pad_to_multiple
+from brbs.networks import (
+    Convolution,
+    RegistrationNet,
+    SegmentationNet,
+    UNet,
+    Up,
+    crop_margins,
+    double_size,
+    pad_to_multiple,
+)
 
 CHANNELS = (4, 8, 8, 8, 4)
 
@@ -25,6 +34,24 @@ def test_a_stack_of_thick_slices_is_halved_within_them() -> None:
     with torch.no_grad():
         assert network(volume).shape == (1, 3, 5, 12, 16)
     assert seen == [(5, 3, 4)]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_gradients_in_bfloat16_hold_nothing_but_what_was_given(depth: int) -> None:
+    """With memory full of NaN, of which oneDNN takes in some where a convolution sees two planes."""
+    torch.manual_seed(0)
+    convolution, volume = Convolution(16, 32), torch.randn(2, 16, depth, 12, 12)
+    direction = torch.randn(2, 32, depth, 12, 12)
+    (convolution(volume) * direction).sum().backward()
+    expected, convolution.weight.grad = convolution.weight.grad, None
+    for _ in range(6):
+        full = [torch.full((size,), torch.nan) for size in (10**3, 10**4, 10**5, 10**6) * 3]
+        del full
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = convolution(volume)
+        (found.float() * direction).sum().backward()
+        torch.testing.assert_close(convolution.weight.grad, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+        convolution.weight.grad = None
 
 
 def test_an_odd_size_is_padded_in_the_middle_and_cropped_back() -> None:
