@@ -28,9 +28,9 @@ def rank(arguments: argparse.Namespace) -> None:
     study = Study.load(arguments.study)
     if not study.unlabeled:
         raise InputError(f"{arguments.study}: the study has no unlabeled scans to be ranked")
+    choose_device(arguments.device)  # refuses one that is not there
     path = Path(arguments.output or Path(arguments.study) / RANKING_FILE)
     check_replaceable(path)
-    choose_device(arguments.device)  # refuses one that is not there
     keep_freed_memory()
     with progress_bar() as show:
         ranking = ranked(Path(arguments.model), study.unlabeled, path, arguments.device, show)

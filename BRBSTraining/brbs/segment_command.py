@@ -56,10 +56,9 @@ def _lead(arguments: argparse.Namespace) -> int:
         raise InputError("--skip-finished: needs --table, which tells what is finished")
     if arguments.table and os.path.realpath(arguments.table) in {os.path.realpath(path) for _, path in pairs}:
         raise InputError(f"{arguments.table}: is to be a label map as well as the table; give the table another name")
-    table = _table(arguments)
+    table, group = _table(arguments), _ready(arguments)
     if table is not None:
         check_replaceable(table.path)
-    group = _ready(arguments)
     if len(pairs) > 1 or arguments.table or arguments.job or group.world > 1:
         return _segment_many(arguments, pairs, table, group)
     from .segmentation_job import Segmenter
