@@ -207,7 +207,7 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
         Args:
             study: what to train on.
             minutes: time limit; none: no limit.
-            steps: number of steps; none: those of the preset, or as many as the minutes allow.
+            steps: number of steps; none: as many as the minutes allow, or those of the balanced quality.
             device: "auto", "cpu", "cuda:0", ..., or "cuda:all" for all GPUs together.
 
         Raises:

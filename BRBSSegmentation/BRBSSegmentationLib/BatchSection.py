@@ -10,15 +10,16 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.result_table import FAILED, FINISHED, RUNNING, SKIPPED, WAITING
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileDrop import FileDrop
-from BRBSTrainingLib.OwnVolumes import isOwnVolume
+from BRBSTrainingLib.OwnVolumes import sceneScans
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 
 from .BatchPreparation import BatchPreparation
 from .Confidence import absentText, confidenceAdvice, confidenceMark, weakest, weakestText
-from .SegmentationBatch import WAITING, BatchScan, SegmentationBatch
+from .SegmentationBatch import BatchScan, SegmentationBatch
 from .SegmentationRun import componentsOf
 
 
@@ -115,8 +116,7 @@ class BatchSection:
     # ---- the queue
 
     def _addVolumes(self) -> None:
-        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        scans = [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isOwnVolume(node)]
+        scans = sceneScans()
         if not scans:
             raise InputError(_("The scene holds no volumes."))
         self._add({node.GetID(): node.GetName() for node in scans})
@@ -205,14 +205,14 @@ class BatchSection:
         scan = self._scan(key) or BatchScan(Path())
         text = {
             WAITING: _("waiting"),
-            "running": _("segmenting…"),
-            "finished": _("done"),
-            "skipped": _("done before"),
-            "failed": _("failed"),
+            RUNNING: _("segmenting…"),
+            FINISHED: _("done"),
+            SKIPPED: _("done before"),
+            FAILED: _("failed"),
         }[scan.state]
         where = str(key) if isinstance(key, Path) else name
         if not scan.confidence:
-            mark = BAD if scan.state == "failed" else GOOD if _isDone(scan) else BUSY
+            mark = BAD if scan.state == FAILED else GOOD if _isDone(scan) else BUSY
             return Row(key, (name, text, ""), mark, "\n".join(filter(None, [scan.message, where])))
         light = confidenceMark(weakest(scan.confidence)[1])
         told = [scan.message, confidenceAdvice(light), absentText(scan.confidence), where]
@@ -229,7 +229,7 @@ class BatchSection:
         state, message = self._batch.state, self._batch.message
         return {
             "queued": _("Starting…"),
-            "running": _("At work: {message}."),
+            "running": _("Working: {message}."),
             "stopping": _("Stopping…"),
             "failed": _("The batch has failed: {message} What is done stays; start again to go on."),
             "finished": _("{message}. The table is {table}."),
@@ -237,4 +237,4 @@ class BatchSection:
 
 
 def _isDone(scan: BatchScan) -> bool:
-    return scan.state in ("finished", "skipped")
+    return scan.state in (FINISHED, SKIPPED)

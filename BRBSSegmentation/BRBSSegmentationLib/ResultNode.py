@@ -10,14 +10,15 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
-from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
+from BRBSTrainingLib.SegmentationTemplate import addEmptySegment, addSegmentationNode
 from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
 
-CONFIDENCE_ATTRIBUTE, SCAN_ATTRIBUTE = "BRBS.Confidence", "BRBS.Scan"
+CONFIDENCE_ATTRIBUTE = "BRBS.Confidence"
+SCAN_ROLE = "BRBS.Scan"  # under which a result refers to its scan
 STUDY_ATTRIBUTE = "BRBS.Study"
 SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
 
@@ -41,7 +42,7 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     """
     image = read_label_map(labelsFile, allow_empty=True)
     labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()] or labels
-    node = segmentationNode or _newNode(volumeNode)
+    node = segmentationNode or addSegmentationNode(volumeNode)
     bent = needsResampling(volumeNode)
     node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())
     node.RemoveAttribute(CONFIDENCE_ATTRIBUTE)  # that of the segments which are replaced
@@ -71,13 +72,6 @@ def confidenceOf(node) -> dict[str, float | None]:
     return json.loads(node.GetAttribute(CONFIDENCE_ATTRIBUTE) or "null") or {}
 
 
-def _newNode(volumeNode):
-    name = _("{volume} segmentation").format(volume=volumeNode.GetName())
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
-    node.CreateDefaultDisplayNodes()
-    return node
-
-
 def _imageToNode(image: sitk.Image, node) -> np.ndarray:
     """Voxels of an image (LPS) to the coordinates of a node under its transform, 4 x 4."""
     matrix = np.eye(4)
@@ -90,10 +84,7 @@ def _imageToNode(image: sitk.Image, node) -> np.ndarray:
 
 def _addSegment(node, label: Label, mask: np.ndarray, matrix: np.ndarray) -> None:
     """Adds a structure, also one of which nothing was found."""
-    segmentId = node.GetSegmentation().AddEmptySegment("", label.name, label.colour)
-    segment = node.GetSegmentation().GetSegment(segmentId)
-    if label.terminology:
-        segment.SetTag(segment.GetTerminologyEntryTagName(), label.terminology)
+    segmentId = addEmptySegment(node, label)
     found = np.argwhere(mask)
     if len(found) == 0:
         return

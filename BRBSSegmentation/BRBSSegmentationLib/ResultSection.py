@@ -15,7 +15,7 @@ from BRBSTrainingLib.StudyFolder import StudyFolder
 
 from .Confidence import confidenceAdvice, confidenceMark, confidenceText
 from .Measurements import measurementTable
-from .ResultNode import SCAN_ATTRIBUTE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf
+from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf
 
 
 class ResultSection:
@@ -65,7 +65,7 @@ class ResultSection:
         self._ui.addToStudyButton.enabled = bool(study) and self._scan() is not None
 
     def _scan(self):
-        return self.node.GetNodeReference(SCAN_ATTRIBUTE)
+        return self.node.GetNodeReference(SCAN_ROLE)
 
     def _show3D(self) -> None:
         shown = self._ui.show3DButton.checked

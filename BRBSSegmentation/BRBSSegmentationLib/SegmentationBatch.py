@@ -11,15 +11,15 @@ from pathlib import Path
 from brbs.errors import InputError
 from brbs.label_schema import LabelSchema
 from brbs.model_description import read_description
+from brbs.result_table import RUNNING, SCAN_EVENT, WAITING
 from brbs.scan_files import listed_scans
 from BRBSTrainingLib.BackgroundJob import BackgroundJob
 
-from .ResultNode import SCAN_ATTRIBUTE, noteConfidence, showResult
+from .ResultNode import SCAN_ROLE, noteConfidence, showResult
 
 BATCH_FOLDER = "BRBS batch"  # in the folder of the results
 LIST_FILE, EXPORTS = "scans.txt", "scans"
 TABLE_FILE = "segmentations.csv"
-WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class SegmentationBatch(BackgroundJob):
         """Takes in what the engine has done; true when something has changed."""
         if self._tidied:
             return False
-        events = [event for event in self.newEvents() if event.get("kind") == "scan"]
+        events = [event for event in self.newEvents() if event.get("kind") == SCAN_EVENT]
         for event in events:
             scan = Path(event["input"])
             found = (event.get("volumes") or {}, event.get("confidence") or {})
@@ -98,7 +98,7 @@ class SegmentationBatch(BackgroundJob):
         self._tidied = True
         shutil.rmtree(self.folder / EXPORTS, ignore_errors=True)
         for scan in self.scans.values():
-            if scan.state == "running":
+            if scan.state == RUNNING:
                 self.scans[scan.scan] = BatchScan(scan.scan)
 
 
@@ -119,5 +119,5 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
     labels = LabelSchema.from_json(read_description(batch.model)["labels"]).labels
     node = showResult(scan.labels, volumeNode, labels=labels)
     noteConfidence(node, scan.confidence or None)
-    node.SetNodeReferenceID(SCAN_ATTRIBUTE, volumeNode.GetID())
+    node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
     return node

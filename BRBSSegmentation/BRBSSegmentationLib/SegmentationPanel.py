@@ -170,7 +170,7 @@ class SegmentationPanel:
 
     def _stateText(self) -> str:
         text = {
-            SEGMENTED: _("Segmented; looking how sure the model is…"),
+            SEGMENTED: _("Segmented; computing the confidence…"),
             FINISHED: _("Done."),
             FAILED: "",
         }.get(self._run.state, _("Segmenting…"))

@@ -12,7 +12,7 @@ from brbs.errors import InputError
 from BRBSTrainingLib.OwnVolumes import UNCERTAINTY
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
-from .ResultNode import SCAN_ATTRIBUTE, noteConfidence, showResult
+from .ResultNode import SCAN_ROLE, noteConfidence, showResult
 from .SegmentationWorker import SegmentationWorker
 
 SENT, SEGMENTED, FINISHED, FAILED = "sent", "segmented", "finished", "failed"
@@ -113,7 +113,7 @@ class SegmentationRun:
             raise InputError(_("The volume was deleted meanwhile; nothing was made of the result."))
         target = slicer.mrmlScene.GetNodeByID(self._targetId) if self._targetId else None
         self.node = showResult(self._labels, volumeNode, target)
-        self.node.SetNodeReferenceID(SCAN_ATTRIBUTE, self._volumeId)
+        self.node.SetNodeReferenceID(SCAN_ROLE, self._volumeId)
 
     def _showUncertainty(self) -> None:
         if self._uncertainty is None or not self._uncertainty.exists():

@@ -7,10 +7,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from brbs.worker_client import WorkerClient
 from BRBSTrainingLib.Engine import Engine
-
-IDLE_MINUTES = 10
 
 
 class SegmentationWorker:
@@ -55,7 +55,7 @@ class SegmentationWorker:
         self._end()
         self._count += 1  # what a dead worker has left behind does not concern its successor
         self._python = self._engine.python
-        options = ["--folder", self._workFolder, "--idle-minutes", IDLE_MINUTES, "--parent", os.getpid()]
+        options = ["--folder", self._workFolder, "--parent", os.getpid()]
         self._process = self._engine.start(["-m", "brbs", "worker", *options], self._log)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class SegmentationWorker:
     def lastLine(self) -> str:
         """What the process said last: why it died, if it did."""
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        return (text.strip().splitlines() or ["it printed nothing"])[-1]
+        return (text.strip().splitlines() or [_("it printed nothing")])[-1]
 
     @property
     def _workFolder(self) -> Path:

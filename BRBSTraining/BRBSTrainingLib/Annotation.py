@@ -51,7 +51,7 @@ class Annotation:
         elif missing:
             text = _("{scan} is being annotated; still empty: {names}.")
         else:
-            text = _("{scan} is being annotated; something is drawn of every structure.")
+            text = _("{scan} is being annotated; every structure has something drawn.")
         return text.format(scan=self.scan.name, names=", ".join(missing))
 
 
@@ -138,13 +138,14 @@ def _loadedVolume(scan: Path):
 
 def _load(scan: Path):
     if not scan.exists():
-        raise InputError(f"{scan}: no such file; put it back, or remove the scan from the study")
+        problem = _("{scan}: no such file; put it back, or remove the scan from the study")
+        raise InputError(problem.format(scan=scan))
     try:
         # Any slice of a DICOM series brings the others along.
         first = next(path for path in sorted(scan.iterdir()) if path.is_file()) if is_dicom_folder(scan) else scan
         return slicer.util.loadVolume(str(first))
     except RuntimeError as error:
-        raise InputError(f"{scan}: Slicer cannot load it ({error})") from error
+        raise InputError(_("{scan}: Slicer cannot load it ({error})").format(scan=scan, error=error)) from error
 
 
 def _editorNode():

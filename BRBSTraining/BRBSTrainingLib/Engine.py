@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
 
 import brbs
 from brbs.errors import InputError
@@ -70,10 +71,8 @@ class Engine:
                     **_flags(detached),
                 )
         except OSError as error:
-            raise InputError(
-                f"{error.filename or python}: {error.strerror or error}; check the study's folder and, under Advanced, "
-                "the engine Python"
-            ) from error
+            remedy = _("check the study's folder and, under Advanced, the engine Python")
+            raise InputError(f"{error.filename or python}: {error.strerror or error}; {remedy}") from error
 
 
 def ownPython() -> str:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from .Engine import Engine
 
 
@@ -40,7 +42,7 @@ class EngineCall:
     @property
     def lastLine(self) -> str:
         """The last line it has printed: what went wrong, if something did."""
-        return (self.text.strip().splitlines() or ["it printed nothing"])[-1]
+        return (self.text.strip().splitlines() or [_("it printed nothing")])[-1]
 
     def close(self) -> None:
         """Ends the process, if it still runs, and removes what it printed."""

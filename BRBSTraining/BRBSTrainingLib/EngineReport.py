@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from brbs.errors import InputError
 
 from .Engine import Engine
@@ -64,7 +66,8 @@ class EngineReport:
             self.content = json.loads(next(line for line in reversed(lines) if line.startswith('{"brbs"')))
             self.problem = self._complaint()
         except (StopIteration, ValueError):
-            self.problem = f"{self._engine.python}: cannot run the engine ({last}); choose another engine Python"
+            problem = _("{python}: cannot run the engine ({last}); choose another engine Python")
+            self.problem = problem.format(python=self._engine.python, last=last)
         return True
 
     def close(self) -> None:
@@ -77,7 +80,9 @@ class EngineReport:
         broken, missing = self.content.get("broken") or {}, self.content.get("missing") or []
         if broken:
             name, reason = next(iter(broken.items()))
-            return f"{name} is there but does not start ({reason}); install it again, or choose another engine Python"
+            said = _("{name} is there but does not start ({reason}); install it again, or choose another engine Python")
+            return said.format(name=name, reason=reason)
         if missing:
-            return f"The engine needs Python packages that are not installed yet: {', '.join(missing)}."
+            said = _("The engine needs Python packages that are not installed yet: {names}.")
+            return said.format(names=", ".join(missing))
         return ""

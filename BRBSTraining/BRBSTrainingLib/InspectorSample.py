@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from slicer.i18n import tr as _
 
 from brbs import inspector_files as files
 from brbs.errors import InputError
@@ -94,12 +95,12 @@ def _read(path: Path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(_existing(path)), sitk.sitkFloat32)
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read; generate again") from error
+        raise InputError(_("{path}: cannot be read; generate again").format(path=path)) from error
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; generate again")
+        raise InputError(_("{path}: no such file; generate again").format(path=path))
     return path
 
 

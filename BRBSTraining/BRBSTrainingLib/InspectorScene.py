@@ -221,7 +221,8 @@ def _readGrid(path: Path):
     storage.SetFileName(str(path))
     grid = node.GetTransformFromParent() if storage.ReadData(node) else None
     if grid is None or not grid.IsA("vtkOrientedGridTransform"):
-        raise InputError(f"{path}: Slicer cannot read it as a displacement field; generate again")
+        problem = _("{path}: Slicer cannot read it as a displacement field; generate again")
+        raise InputError(problem.format(path=path))
     grid.SetInterpolationModeToLinear()
     return grid
 

@@ -1,10 +1,17 @@
-"""Volumes that the modules have made, which are no scans."""
+"""The scans of the scene, without volumes that the modules have made."""
 
 from __future__ import annotations
+
+import slicer
 
 SAMPLE, INSPECTOR, UNCERTAINTY = "BRBS.Sample", "BRBS.Inspector", "BRBS.Uncertainty"  # attributes of such nodes
 
 
-def isOwnVolume(node) -> bool:
-    """Whether a volume node is a sample, a part of the inspector or an uncertainty."""
+def sceneScans() -> list:
+    """Scalar volume nodes of the scene: neither label maps, nor samples, parts of the inspector, uncertainties."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not _isOwn(node)]
+
+
+def _isOwn(node) -> bool:
     return any(node.GetAttribute(name) is not None for name in (SAMPLE, INSPECTOR, UNCERTAINTY))

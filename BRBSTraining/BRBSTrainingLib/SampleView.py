@@ -47,11 +47,11 @@ def _found(className: str):
 def _loaded(className: str, name: str, path: Path):
     """The node with the content of a file."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; ask the training for another sample")
+        raise InputError(_("{path}: no such file; ask the training for another sample").format(path=path))
     node = _found(className) or _newNode(className, name)
     node.GetStorageNode().SetFileName(str(path))
     if not node.GetStorageNode().ReadData(node):
-        raise InputError(f"{path}: Slicer cannot read it; ask the training for another sample")
+        raise InputError(_("{path}: Slicer cannot read it; ask the training for another sample").format(path=path))
     return node
 
 

@@ -84,7 +84,7 @@ class ScanSection(Section):
         row, schema = self._fileRow(annotation.scan), self._session.study.study.schema
         drawn = len(annotation.drawn)
         text = _("annotating {drawn} / {all}").format(drawn=drawn, all=drawn + len(annotation.missing(schema)))
-        toolTip = "\n".join([annotation.text(schema), _("It is no atlas yet."), row.toolTip])
+        toolTip = "\n".join([annotation.text(schema), _("It is not an atlas yet."), row.toolTip])
         return Row(row.key, (row.cells[0], text, *row.cells[2:]), BUSY, toolTip)
 
     def _fileRow(self, path: Path) -> Row:

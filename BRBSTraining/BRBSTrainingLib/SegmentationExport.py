@@ -53,15 +53,6 @@ def exportSegmentation(segmentationNode, volumeNode, schema: LabelSchema, path: 
     return schema
 
 
-def schemaOf(segmentationNode) -> LabelSchema:
-    """The structures of a segmentation, numbered from 1 in its order; segments of one name are one structure.
-
-    Raises:
-        InputError: more segments than structures can be trained together.
-    """
-    return _withSegments(LabelSchema(()), _segments(segmentationNode))[0]
-
-
 def _segments(segmentationNode) -> list:
     segmentation = segmentationNode.GetSegmentation()
     return [segmentation.GetNthSegment(index) for index in range(segmentation.GetNumberOfSegments())]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from brbs.checks import CheckedItem, Key, judge, read_checks
 from brbs.errors import InputError
 
@@ -51,7 +53,8 @@ class StudyChecker:
             return False
         code = self._call.exitCode
         if code is not None:
-            self.problem = f"The scans could not be checked: {self._call.lastLine}" if code else ""
+            problem = _("The scans could not be checked: {reason}").format(reason=self._call.lastLine)
+            self.problem = problem if code else ""
             self._stop()
         changed = self._read() or code is not None
         if code is not None and self._again:

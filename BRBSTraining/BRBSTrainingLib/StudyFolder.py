@@ -8,10 +8,12 @@ from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.locking import lock_holder
-from brbs.settings import PRESETS, Settings
+from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
 from brbs.study import FILE_NAME, Atlas, Study
 from brbs.volumes import read_label_schema
 
@@ -42,8 +44,9 @@ class StudyFolder:
             InputError: there is a study already, or the folder cannot be written.
         """
         if cls.holdsStudy(folder):
-            raise InputError(f"{folder}: holds a study already; open it, or choose another folder")
-        created = cls(Path(folder), Study([], [], LabelSchema(()), PRESETS["balanced"].settings))
+            problem = _("{folder}: holds a study already; open it, or choose another folder")
+            raise InputError(problem.format(folder=folder))
+        created = cls(Path(folder), Study([], [], LabelSchema(()), PRESETS[DEFAULT_PRESET].settings))
         created.save()
         return created
 

@@ -21,7 +21,7 @@ from brbs.study import with_dataset_names
 from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
 from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
-from .OwnVolumes import isOwnVolume
+from .OwnVolumes import sceneScans
 from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .StudyChecker import StudyChecker
@@ -146,10 +146,9 @@ class StudySession:
             InputError: there is no pair, or the study cannot be written.
         """
         if not found.atlases:
-            raise InputError(
-                f"{where}: no pair of scan and label map found; name them alike (scan.nii.gz with scan.seg.nrrd or "
-                "scan-label.nii.gz), or use sub-folders images and labels"
-            )
+            problem = _("no pair of scan and label map found")
+            remedy = _("name them alike (scan.nii.gz with scan.seg.nrrd), or use sub-folders images and labels")
+            raise InputError(f"{where}: {problem}; {remedy}")
 
         def add(study: StudyFolder) -> None:
             for atlas in found.atlases:
@@ -184,9 +183,7 @@ class StudySession:
     def newVolumes(self) -> list:
         """Volumes of the scene that are not in the study and are no label map or the like."""
         known = {Path(atlas.image) for atlas in self.study.study.atlases} | set(self.study.study.unlabeled)
-        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        scans = [node for node in nodes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isOwnVolume(node)]
-        return [node for node in scans if not _isIn(node, known)]
+        return [node for node in sceneScans() if not _isIn(node, known)]
 
     def annotate(self, scan: Path) -> None:
         """Opens an unlabeled scan in the Segment Editor, with what was drawn on it before.
@@ -229,7 +226,7 @@ class StudySession:
         endAnnotation(annotation.segmentationNode)
         self._lookAtAnnotations()
         if missing:
-            self.say(f"{self.notice} {_('Nothing is drawn of {names}.').format(names=', '.join(missing))}")
+            self.say(f"{self.notice} {_('Nothing is drawn for {names}.').format(names=', '.join(missing))}")
 
     def _lookAtAnnotations(self) -> None:
         """Measures what is drawn, which takes too long to be done in every tick."""
@@ -269,7 +266,7 @@ class StudySession:
             InputError: as the logic's ``startTraining``.
         """
         self._watch(self.logic.startTraining(self.study, minutes=minutes, steps=steps, device=device))
-        self.say(_("Training runs in the background; Slicer may be used, or closed, meanwhile."))
+        self.say(_("Training runs in the background; you can keep using Slicer, or close it."))
 
     def goOn(self, device: str) -> None:
         """Goes on with the last training.

@@ -85,7 +85,7 @@ class TrainSection(Section):
         sentence = {
             "queued": _("Training {name} is starting."),
             "running": _("Training {name} runs: {message}."),
-            "paused": _("Training {name} rests."),
+            "paused": _("Training {name} is paused."),
             "stopping": _("Training {name} is ending after its current step."),
             "finished": _("Training {name} has {message}."),
             "failed": _("Training {name} has failed: {message}"),

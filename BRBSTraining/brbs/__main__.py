@@ -13,6 +13,7 @@ from dataclasses import fields
 from . import __version__, commands, segment_command, train_command
 from .components import COMPONENTS
 from .errors import InputError
+from .launcher import world
 from .ranking import RANKING_FILE
 from .scan_files import ALL
 from .settings import DEFAULT_PRESET, PAPER, PRESETS, Settings
@@ -39,7 +40,7 @@ def _command(subparsers, name: str, function, help: str) -> argparse.ArgumentPar
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
-    about = "what computes: auto, cpu, cuda, cuda:1, mps (default: auto, the fastest there is)"
+    about = "device to compute on: auto, cpu, cuda, cuda:1, mps (default: auto, the fastest there is)"
     command.add_argument("--device", default="auto", help=about)
 
 
@@ -103,8 +104,9 @@ def _add_segment(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="FILE_OR_DIR", help=about)
     about = "suffix of the label maps in a folder, such as .seg.nrrd (default: as the scan's)"
     command.add_argument("--format", metavar="SUFFIX", help=about)
-    command.add_argument("--table", metavar="FILE.csv", help="take volumes and confidence of each scan into a table")
-    about = "leave out scans that the table tells are finished, if neither they nor the model have changed"
+    about = "write volumes and confidences of each scan to this CSV table"
+    command.add_argument("--table", metavar="FILE.csv", help=about)
+    about = "skip scans that the table lists as finished, if neither they nor the model have changed"
     command.add_argument("--skip-finished", action="store_true", help=about)
     command.add_argument("--job", metavar="DIR", help="folder in which others watch or stop the batch")
     command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
@@ -160,9 +162,9 @@ def _add_warp(subparsers) -> None:
 def _add_worker(subparsers) -> None:
     command = _command(subparsers, "worker", commands.worker, "keep models loaded and segment what a program sends")
     command.add_argument("--folder", required=True, metavar="DIR", help="folder of requests and answers")
-    about = "ends after so many minutes without request (default: 10)"
+    about = "exit after this many minutes without a request (default: 10)"
     command.add_argument("--idle-minutes", type=float, default=10.0, help=about)
-    about = "ends with the process of this number (default: only when idle)"
+    about = "exit when the process with this ID ends (default: only when idle)"
     command.add_argument("--parent", type=int, metavar="PID", help=about)
 
 
@@ -193,7 +195,7 @@ def _add_exchange(subparsers) -> None:
 
 
 def _add_demo(subparsers) -> None:
-    command = _command(subparsers, "demo", commands.demo, "show the whole way on made-up scans, in about 5 minutes")
+    command = _command(subparsers, "demo", commands.demo, "run the whole pipeline on made-up scans, in about 5 minutes")
     about = "folder for the made-up study, model, results, report and pictures"
     command.add_argument("--output", required=True, metavar="DIR", help=about)
     _add_device(command)
@@ -213,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; bad input is told in one message.
 
     Returns:
-        Exit code: 0 good, 2 bad input, 130 interrupted.
+        Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk), 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -245,7 +247,7 @@ def leave(status: int) -> typing.NoReturn:
     All is written by then, and PyTorch's Gloo now and then aborts where it is unloaded, which the launcher would take
     for a failure of the run.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if world() == 1:
         sys.exit(status)
     logging.shutdown()
     sys.stdout.flush()

@@ -7,14 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, first_line
 from .job import JobWriter
-from .result_table import FAILED, FINISHED, ResultTable, scan_identity
+from .result_table import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    SCAN_EVENT,
+    SKIPPED,
+    WAITING,
+    ResultTable,
+    scan_identity,
+)
 from .segmentation_job import Result, SegmentationJob, Segmenter
 from .shared_batch import KeptEvents
-
-SCAN_EVENT = "scan"
-RUNNING, SKIPPED, WAITING = "running", "skipped", "waiting"
 
 log = logging.getLogger("brbs")
 
@@ -110,8 +116,7 @@ class Batch:
             message = str(error)
             log.error("%s", message)
         else:
-            lines = str(error).splitlines()
-            message = f"{scan.input}: {type(error).__name__}{': ' if lines else ''}{''.join(lines[:1])}"
+            message = f"{scan.input}: {first_line(error)}"
             log.exception("%s", scan.input)
         if self._table is not None:
             self._table.put(scan.input, scan.output, FAILED, message, model=self._identity)

@@ -144,7 +144,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: is no model file, or is damaged ({error}); get it again") from error
+        raise InputError(f"{path}: is not a model file, or is damaged ({error}); get it again") from error
 
 
 def _checked_entries(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:

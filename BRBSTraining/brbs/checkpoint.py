@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .errors import InputError
+from .errors import InputError, first_line
 from .files import replacing
 
 
@@ -35,8 +35,3 @@ def read_state(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes make it raise
         raise InputError(f"{path}: damaged ({first_line(error)})") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Kind of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

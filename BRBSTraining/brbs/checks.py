@@ -119,7 +119,8 @@ def look_at(item: CheckedItem) -> CheckedItem:
     item = replace(item, signature=_signature(item), status="ready")
     gone = [path for path, state in zip(item.key, item.signature) if state is None]
     if gone:
-        return replace(item, status="missing", message=f"{gone[0]}: no such file; put it back or take it off the study")
+        message = f"{gone[0]}: no such file; put it back or remove it from the study"
+        return replace(item, status="missing", message=message)
     try:
         image = read_image(item.image)
         item = _with_geometry(item, image)

@@ -17,6 +17,7 @@ from .job import JobWriter
 from .label_schema import LabelSchema
 from .metrics import dice
 from .model import ModelBundle
+from .model_folder import TRAINING_FOLDER
 from .predictor import Predictor
 from .preparation import prepare
 from .propagation import Propagation
@@ -57,7 +58,7 @@ def run_demo(output: Path, device_name: str = "auto") -> dict[str, tuple[float, 
     study.save(study_folder)
     prepared = prepare(study, voxel_budget(device, study.schema.class_count))
     log.info("training for %g minutes on %s", MINUTES, device)
-    with JobWriter(model_folder / "training") as job:
+    with JobWriter(model_folder / TRAINING_FOLDER) as job:
         if not Trainer(prepared, study.settings, Budget(minutes=MINUTES), device, model_folder, job).run():
             raise KeyboardInterrupt
     bundle = ModelBundle.load(model_folder)

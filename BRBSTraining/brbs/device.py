@@ -16,6 +16,7 @@ from torch import nn
 
 from .errors import InputError, MemoryTooSmall
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
+from .launcher import local_world
 from .training_memory import SPARING, USABLE_SHARE
 
 PROBE_ROUNDS = 8  # of both precisions, a few milliseconds each
@@ -82,7 +83,7 @@ def free_memory(device: torch.device) -> int:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):  # Windows and macOS: nothing in the standard library tells
         free = 8 * 2**30
-    return free // _processes_here()
+    return free // local_world()
 
 
 def share_processor() -> None:
@@ -90,15 +91,10 @@ def share_processor() -> None:
 
     The launcher tells each to use a single one, which leaves most of a large processor idle.
     """
-    count = _processes_here()
+    count = local_world()
     if count > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // count))
-
-
-def _processes_here() -> int:
-    """How many processes of this run the launcher has started on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def memory_was_short(error: BaseException) -> bool:

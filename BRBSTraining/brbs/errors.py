@@ -10,7 +10,7 @@ from pathlib import Path
 class InputError(ValueError):
     """Input that cannot be used: the message names the file, what is wrong with it and what to do.
 
-    The command line prints the message alone and exits with code 2; nothing has been written or lost.
+    The command line prints the message alone and exits with code 2; nothing that was there before is lost.
     """
 
 
@@ -29,3 +29,9 @@ def naming(path: str | Path) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Kind of an error and the first line of what it says, if it says anything."""
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -36,7 +36,7 @@ def find_atlas(bundle: ModelBundle, atlas: str | Path, model: str | Path = "mode
     for name in (unicodedata.normalize("NFC", str(atlas)), pairing_name(atlas)):
         if name in known:
             return known.index(name)
-    raise InputError(f"{atlas}: is no atlas of {model}; there are: {', '.join(names)}")
+    raise InputError(f"{atlas}: is not an atlas of {model}; there are: {', '.join(names)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -280,6 +280,11 @@ class JobReader:
         return "stopping" if self.stop_requested else state
 
     @property
+    def active(self) -> bool:
+        """Whether its process works, rests or is about to stop."""
+        return self.state in (*ACTIVE_STATES, "stopping")
+
+    @property
     def progress(self) -> float:
         """Done share, 0..1."""
         return float(self.description.get("progress", 0.0))

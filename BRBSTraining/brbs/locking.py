@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .errors import InputError
 from .job import ACTIVE_STATES, SILENCE_SECONDS, JobReader, process_exists, user_name
+from .model_folder import TRAINING_FOLDER
 
 LOCK_FILE = "training.lock"
 SETTLING_SECONDS = 0.1  # longer than two that take over a lock need to notice each other
@@ -40,13 +41,13 @@ class _Lock:
         try:
             if job.description.get("pid") == self.pid and job.description["state"] not in ACTIVE_STATES:
                 return False  # it has said that it has ended, and is just leaving
-            return time.time() - self.started < SILENCE_SECONDS or job.state in ("running", "paused", "stopping")
+            return time.time() - self.started < SILENCE_SECONDS or job.active
         except InputError:  # of a newer version, or damaged
             return True
 
     def sentence(self, study_folder: Path) -> str:
         """Who trains the study, for people."""
-        model = Path(self.job).parent if Path(self.job).name == "training" else Path(self.job)
+        model = Path(self.job).parent if Path(self.job).name == TRAINING_FOLDER else Path(self.job)
         who = f"{self.user} on {self.host}"
         return _sentence(study_folder, who, self.started, f" ({model.as_posix()})")
 

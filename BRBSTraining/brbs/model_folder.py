@@ -29,7 +29,7 @@ def check_model_folder(output: Path, resume: bool = False, overwrite: bool = Fal
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; give a folder for the model")
     training = output / TRAINING_FOLDER
-    if JobReader(training).state in ("running", "paused", "stopping"):
+    if JobReader(training).active:
         raise InputError(f"{output}: a training runs here already; stop it first or choose another --output")
     if resume:
         return

@@ -15,7 +15,6 @@ from .anisotropy import Strides
 from .group_norm import GroupNorm
 
 SPARING_VOXELS = 24**3  # of a volume from which on it goes through a block alone where memory is to be spared
-PAPER_CHANNELS = (16, 32, 64, 128, 256, 128, 64, 32, 16)
 
 
 class Convolution(nn.Conv3d):
@@ -196,7 +195,7 @@ def crop_margins(x: Tensor, margins: Sequence[int]) -> Tensor:
 class RegistrationNet(nn.Module):
     """R: a displacement field from a pair of scans."""
 
-    def __init__(self, channels: Sequence[int] = PAPER_CHANNELS, strides: Strides | None = None) -> None:
+    def __init__(self, channels: Sequence[int], strides: Strides | None = None) -> None:
         super().__init__()
         self.unet = UNet(2, channels, strides)
         self.out_conv = nn.Conv3d(channels[-1], 3, kernel_size=1)
@@ -215,9 +214,7 @@ class RegistrationNet(nn.Module):
 class SegmentationNet(nn.Module):
     """S: class logits (N, K, D, H, W) from a scan (N, 1, D, H, W) in [0, 1]."""
 
-    def __init__(
-        self, classes: int, channels: Sequence[int] = PAPER_CHANNELS, strides: Strides | None = None
-    ) -> None:
+    def __init__(self, classes: int, channels: Sequence[int], strides: Strides | None = None) -> None:
         super().__init__()
         self.unet = UNet(1, channels, strides)
         self.out_conv = nn.Conv3d(channels[-1], classes, kernel_size=1)

@@ -6,7 +6,7 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error)
 _ATLAS_ARRAYS = ("atlas_images", "atlas_labels")
 _ARRAYS = (*_ATLAS_ARRAYS, "unlabeled_images", "validation_images", "validation_labels")
 
+Pair = tuple[sitk.Image, sitk.Image]  # a scan and its label map
 Progress = Callable[[float, str], None]
 """Called with the fraction done, 0..1, and what is being done."""
 
@@ -144,35 +145,10 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
         _read_pair(atlas)
     grid = choose_grid(atlases, geometries, study.settings, voxel_budget)
 
-    atlas_images = np.empty((len(atlases), *grid.shape), np.float32)
-    atlas_labels = np.empty((len(atlases), *grid.shape), np.uint8)
-    reference = None
-    for index, (atlas, (image, labels)) in enumerate(zip(study.atlases, atlases, strict=True)):
-        report(f"placing {atlas.name}")
-        with naming(atlas.image):
-            placement = grid.place(image, reference)
-        atlas_images[index] = grid.sample_image(image, placement)
-        atlas_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
-        reference = grid.image(atlas_images[0])
-
-    unlabeled_images = np.empty((len(study.unlabeled), *grid.shape), np.float32)
-    for index, path in enumerate(study.unlabeled):
-        report(f"placing {bare_name(path)}")
-        image = read_image(path)
-        with naming(path):
-            placement = grid.place(image, reference)
-        unlabeled_images[index] = grid.sample_image(image, placement)
-
-    validation_images = np.empty((len(study.validation), *grid.shape), np.float32)
-    validation_labels = np.empty((len(study.validation), *grid.shape), np.uint8)
-    for index, atlas in enumerate(study.validation):
-        report(f"placing {atlas.name}")
-        image, labels = _read_pair(atlas)
-        with naming(atlas.image):
-            placement = grid.place(image, reference)
-        validation_images[index] = grid.sample_image(image, placement)
-        validation_labels[index] = _place_labels(grid, atlas, labels, study.schema, placement)
-
+    lattice = _Lattice(grid, study.schema, report)
+    atlas_images, atlas_labels = lattice.pairs(study.atlases, iter(atlases))
+    unlabeled_images = lattice.scans(study.unlabeled)
+    validation_images, validation_labels = lattice.pairs(study.validation, map(_read_pair, study.validation))
     log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
     return Prepared(
         grid=grid,
@@ -185,6 +161,52 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
         atlas_names=[atlas.name for atlas in study.atlases],
         unlabeled_names=[bare_name(path) for path in study.unlabeled],
     )
+
+
+class _Lattice:
+    """Samples scans on the working grid; the first one is what others are aligned to.
+
+    Args:
+        grid: the working grid.
+        schema: the structures.
+        report: told each scan before it is placed.
+    """
+
+    def __init__(self, grid: WorkingGrid, schema: LabelSchema, report: Callable[[str], None]) -> None:
+        self._grid, self._schema, self._report = grid, schema, report
+        self._reference: sitk.Image | None = None
+
+    def scans(self, paths: Sequence[Path]) -> np.ndarray:
+        """float32 (N, D, H, W) of scans, which are read one by one."""
+        images = np.empty((len(paths), *self._grid.shape), np.float32)
+        for index, path in enumerate(paths):
+            self._report(f"placing {bare_name(path)}")
+            images[index], _ = self._sample(read_image(path), path)
+        return images
+
+    def pairs(self, atlases: Sequence[Atlas], read: Iterator[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (N, D, H, W) of scans and uint8 class indices of their label maps.
+
+        Args:
+            atlases: annotated scans.
+            read: their images, in the same order.
+        """
+        images = np.empty((len(atlases), *self._grid.shape), np.float32)
+        classes = np.empty((len(atlases), *self._grid.shape), np.uint8)
+        for index, atlas in enumerate(atlases):
+            self._report(f"placing {atlas.name}")
+            image, labels = next(read)
+            images[index], placement = self._sample(image, atlas.image)
+            classes[index] = _place_labels(self._grid, atlas, labels, self._schema, placement)
+        return images, classes
+
+    def _sample(self, image: sitk.Image, path: Path) -> tuple[np.ndarray, sitk.Transform]:
+        with naming(path):
+            placement = self._grid.place(image, self._reference)
+        sampled = self._grid.sample_image(image, placement)
+        if self._reference is None:
+            self._reference = self._grid.image(sampled)
+        return sampled, placement
 
 
 class _Steps:
@@ -215,7 +237,7 @@ def _geometry(path: Path) -> Geometry:
     return Geometry.of(read_image(path))
 
 
-def _read_pair(atlas: Atlas) -> tuple[sitk.Image, sitk.Image]:
+def _read_pair(atlas: Atlas) -> Pair:
     image, labels = read_image(atlas.image), read_label_map(atlas.labels)
     check_pair(image, labels, atlas.image, atlas.labels)
     return image, labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.rendezvous import rendezvous
 
+from . import launcher
 from .device import choose_device
 from .errors import InputError
 
@@ -37,8 +37,8 @@ class Group:
 
     @classmethod
     def launched(cls) -> Group:
-        """As the launcher tells in the environment."""
-        return cls(*(int(os.environ.get(name, default)) for name, default in _ENVIRONMENT))
+        """As the launcher tells."""
+        return cls(launcher.rank(), launcher.world(), launcher.local_rank())
 
     @property
     def first(self) -> bool:
@@ -87,7 +87,7 @@ class Group:
     def _meet(self, backend: str) -> None:
         # A store of its own for each start: the launcher's may still tell where the killed ones could be reached.
         store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-        store = distributed.PrefixStore(f"start {restarts()}", store)
+        store = distributed.PrefixStore(f"start {launcher.restarts()}", store)
         distributed.init_process_group(backend, timeout=PATIENCE, store=store, rank=self.rank, world_size=self.world)
 
     def average(self, gradients: Sequence[Tensor]) -> None:
@@ -120,13 +120,7 @@ class Group:
         return values
 
 
-def restarts() -> int:
-    """How often the launcher has started this run again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
 ALONE = Group()
-_ENVIRONMENT = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
 class SilentJob:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError
+from .errors import InputError, first_line
 from .grid import WorkingGrid
 from .label_schema import LabelSchema
 from .model import ModelBundle
@@ -106,10 +106,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         channels = tuple(int(weight.shape[0]) for weight in firsts)
         return Checkpoint(weights, channels, int(firsts[0].shape[1]), int(weights["out_conv.weight"].shape[0]))
     except Exception as error:  # torch.load raises whatever the bytes make it raise
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        raise InputError(
-            f"{path}: not a checkpoint of the BRBS release ({reason}); give a plain state dict such as Seger_*.pth"
-        ) from error
+        remedy = "give a plain state dict such as Seger_*.pth"
+        raise InputError(f"{path}: not a checkpoint of the BRBS release ({first_line(error)}); {remedy}") from error
 
 
 def _wrong_kind(path: str | Path, expected: str, found: Checkpoint) -> InputError:

@@ -15,7 +15,8 @@ from .errors import InputError
 from .files import replacing
 
 SCAN, LABEL_MAP, STATE, MESSAGE, MODEL, CONTENT = "scan", "label map", "state", "message", "model", "scan content"
-FINISHED, FAILED = "finished", "failed"
+WAITING, RUNNING, FINISHED, SKIPPED, FAILED = "waiting", "running", "finished", "skipped", "failed"  # of a scan
+SCAN_EVENT = "scan"  # tells a job's watchers the state of a scan
 PART = ".part"
 CHUNK = 1 << 20  # bytes
 
@@ -131,7 +132,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); choose another file") from error
     if not {SCAN, LABEL_MAP, STATE} <= columns:
-        raise InputError(f"{path}: is no table of segmented scans; choose another file")
+        raise InputError(f"{path}: is not a table of segmented scans; choose another file")
     return rows
 
 

@@ -43,10 +43,10 @@ def listed_scans(path: str | Path) -> list[Path]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise InputError(f"{path}: cannot be read ({reason})") from error
     if any("\0" in line for line in lines):
-        raise InputError(f"{path}: cannot be read (is no text)")
+        raise InputError(f"{path}: cannot be read (is not text)")
     scans = [path.parent / line.strip() for line in lines if line.strip()]
     if not scans:
         raise InputError(f"{path}: names no scans; give one path a line")

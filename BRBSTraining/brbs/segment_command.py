@@ -14,6 +14,7 @@ from .errors import InputError
 from .files import check_replaceable
 from .image_files import check_writable_suffix
 from .job import JobWriter, telling_the_queue
+from .launcher import rank, restarts
 from .model_description import model_identity, read_description
 from .result_table import FAILED, ResultTable, read_parts
 from .scan_files import (
@@ -42,7 +43,7 @@ def segment(arguments: argparse.Namespace) -> int:
     Returns:
         0, or 2 when some scans of several could not be segmented (the others are).
     """
-    if int(os.environ.get("RANK", "0")) > 0:
+    if rank() > 0:
         return _follow(arguments)
     with telling_the_queue(arguments.job) if arguments.job else nullcontext():
         return _lead(arguments)
@@ -127,7 +128,6 @@ def _batch(
 ) -> Batch:
     """This process's share of the scans."""
     from .batch import Batch
-    from .processes import restarts
 
     jobs = _jobs(arguments, pairs[group.rank :: group.world], group)
     skip = arguments.skip_finished or restarts() > 0

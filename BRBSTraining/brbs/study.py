@@ -56,8 +56,6 @@ class Study:
         atlas_labels: str | Path,
         unlabeled: str | Path,
         settings: Settings,
-        validation_images: str | Path | None = None,
-        validation_labels: str | Path | None = None,
     ) -> Study:
         """A study from folders of images and label maps that pair by file name (``a.nii.gz`` with ``a.seg.nrrd``).
 
@@ -66,18 +64,13 @@ class Study:
 
         Raises:
             InputError: a folder is missing; an image without label map or the reverse; one name twice in a folder;
-                no atlas; no unlabeled scan; only one of the two validation folders; an unusable label map.
+                no atlas; no unlabeled scan; an unusable label map.
         """
         atlases = pair_folders(atlas_images, atlas_labels)
         scans = list_images(unlabeled)
         if not scans:
             raise InputError(f"{unlabeled}: holds no unlabeled scans; put at least one there")
-        if (validation_images is None) != (validation_labels is None):
-            raise InputError("validation needs both a folder of images and a folder of label maps")
-        validation = []
-        if validation_images is not None and validation_labels is not None:
-            validation = pair_folders(validation_images, validation_labels)
-        return cls(atlases, scans, _schema_of(atlases), settings, validation)
+        return cls(atlases, scans, _schema_of(atlases), settings)
 
     @classmethod
     def from_dataset(cls, folder: str | Path, settings: Settings) -> Study:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError, MemoryTooSmall, naming
 from .files import read_json
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
+from .launcher import rank, restarts, run_name
 from .locking import study_lock
 from .model_folder import (
     CHECKPOINT_FILE,
@@ -48,39 +49,38 @@ def train(arguments: argparse.Namespace) -> int:
         0, also after a stop request; 130 when Ctrl-C ended the training. The model is written either way, if the
         training had begun. Of several processes all but the first only compute, and return 0.
     """
-    from .device import share_processor
-    from .processes import Group
-
-    folder, group = Path(arguments.output) / TRAINING_FOLDER, Group.launched()
-    share_processor()
-    if not group.first:
-        return _follow(arguments.device, folder, group)
+    folder = Path(arguments.output) / TRAINING_FOLDER
+    if rank() > 0:
+        return _follow(arguments.device, folder)
     arguments.resume = arguments.resume or _was_restarted(folder)
     lock = study_lock(arguments.study, folder) if arguments.study else nullcontext()
     with telling_the_queue(folder), lock:
-        return (_resume if arguments.resume else _train_anew)(arguments, folder, group)
+        return (_resume if arguments.resume else _train_anew)(arguments, folder, _group())
+
+
+def _group() -> Group:
+    """This process among all, with its share of the machine."""
+    from .device import share_processor
+    from .processes import Group
+
+    share_processor()
+    return Group.launched()
 
 
 def _was_restarted(folder: Path) -> bool:
     """Whether the launcher has started this training again and its checkpoint, not an earlier training's, is there."""
-    from .processes import restarts
-
     if restarts() == 0 or not (folder / CHECKPOINT_FILE).is_file():
         return False
-    return read_json(folder / JOB_FILE).get("run") == _launch()
+    return read_json(folder / JOB_FILE).get("run") == run_name()
 
 
-def _launch() -> str | None:
-    """What the launcher calls this run, however often it starts it; None without a launcher."""
-    return os.environ.get("TORCHELASTIC_RUN_ID")
-
-
-def _follow(device_name: str, folder: Path, group: Group) -> int:
+def _follow(device_name: str, folder: Path) -> int:
     """Computes with the first process, which tells what and until when."""
     from .processes import SilentJob
     from .trainer import Budget, Trainer
 
     log.setLevel(logging.WARNING)  # the first process says the rest
+    group = _group()
     device = group.device(device_name)
     with group.connected(device):
         if (told := group.broadcast(None)) is None:  # stopped before the training began
@@ -109,7 +109,7 @@ def _train_anew(arguments: argparse.Namespace, folder: Path, group: Group) -> in
             return 0
         before.keep()
         remove_model(folder.parent)
-        job.describe(run=_launch())
+        job.describe(run=run_name())
         make = partial(_trainer, prepared, settings, budget, folder, job, group)
         return _run_where_it_fits(make, device, _may_move(arguments, device, group), job)
 
@@ -121,7 +121,7 @@ def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
     study = _absolute(arguments.study) or _started(folder).get("study")
     description = _description(folder, device, budget, study)
     counts = {"atlases": len(prepared.atlas_names), "unlabeled": len(prepared.unlabeled_names)}
-    told = {"settings": settings.to_json(), "run": _launch()}
+    told = {"settings": settings.to_json(), "run": run_name()}
     with JobWriter(folder, **description, **told, **counts) as job, group.connected(device):
         make = partial(_trainer, prepared, settings, budget, folder, job, group)
         return _run_where_it_fits(make, device, _may_move(arguments, device, group), job, resume=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .anisotropy import Strides, default_unet
-from .errors import InputError
+from .errors import InputError, first_line
 from .files import read_json
 from .grid import WorkingGrid
 from .job import JOB_FILE
@@ -88,5 +88,5 @@ def checkpoint_model(folder: Path) -> ModelBundle:
         steps = {"step": state["progress"]["step"], "registration_steps": learner["own_steps"]["registration"]}
         return trained_model(prepared, settings, segmentation, learner["registration"], **steps)
     except Exception as error:  # torch.load raises whatever the bytes make it raise
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise InputError(f"{path}: damaged or of another version ({reason}); use the model, or train anew") from error
+        remedy = "use the model, or train anew"
+        raise InputError(f"{path}: damaged or of another version ({first_line(error)}); {remedy}") from error

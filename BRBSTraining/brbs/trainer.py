@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from .budget import Budget
-from .checkpoint import first_line, read_state, write_state
+from .checkpoint import read_state, write_state
 from .data import TrainingData
 from .device import free_memory, keep_freed_memory, memory_was_short, telling_memory
-from .errors import InputError
+from .errors import InputError, first_line
 from .interruption import Interruption
 from .job import JobWriter
 from .learner import Learner
 from .model import ModelBundle
-from .model_folder import CHECKPOINT_FILE
+from .model_folder import CHECKPOINT_FILE, TRAINING_FOLDER
 from .model_preview import preview
 from .preparation import Prepared
 from .processes import ALONE, Group, SilentJob
@@ -197,7 +197,7 @@ class Trainer:
         generator = self.learner.generator
         generator.manual_seed(int(torch.randint(2**62, (), generator=generator)) + self.restorations)
         self.guard.forget()
-        self._trouble = f", gone back from step {broke_at}, where losses were no longer numbers"
+        self._trouble = f", gone back from step {broke_at}, where losses were not finite"
         if self.group.first:
             log.warning("%d steps in a row broke: going on from step %d again", MOST_BROKEN, self.step)
             self.job.event("restored", step=self.step, broke_at=broke_at)
@@ -273,7 +273,7 @@ class Trainer:
         broken = self.guard.take_broken()
         if broken:
             self.broken_steps += broken
-            self._trouble = f", {self.broken_steps} left out as their losses were no numbers"
+            self._trouble = f", {self.broken_steps} left out as their losses were not finite"
             log.warning("step %d: %d of the last steps broke (losses or gradients no numbers)", self.step, broken)
             self.job.event("broken", step=self.step, count=broken)
 
@@ -290,7 +290,7 @@ class Trainer:
 
     def _refuse_broken(self, what: str) -> NoReturn:
         raise InputError(
-            f"{self.output}: training broke at step {self.step}: {what} no longer a number; the last checkpoint and "
+            f"{self.output}: training broke at step {self.step}: {what} not finite; the last checkpoint and "
             "model are kept; train anew with a lower --learning-rate"
         )
 
@@ -377,7 +377,7 @@ class Trainer:
         log.warning("%s; going on from the model of step %d", damage, self.step)
 
     def _path(self, name: str) -> Path:
-        return self.output / "training" / name
+        return self.output / TRAINING_FOLDER / name
 
     def bundle(self) -> ModelBundle:
         """The model as it stands."""

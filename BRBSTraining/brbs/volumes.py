@@ -177,7 +177,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():  # of a pipe, nobody knows when it ends
-        raise InputError(f"{path}: is no file; give an image file or a folder of DICOM slices")
+        raise InputError(f"{path}: is not a file; give an image file or a folder of DICOM slices")
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -240,7 +240,7 @@ def _integers(array: np.ndarray, path: Path) -> np.ndarray:
     if np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint64:
         return array
     if not (np.isfinite(array).all() and np.abs(array).max() <= LARGEST_LABEL and (array == np.rint(array)).all()):
-        raise InputError(f"{path}: is no label map: it has values that are not whole numbers")
+        raise InputError(f"{path}: is not a label map: it has values that are not whole numbers")
     return array.astype(np.int64)
 
 

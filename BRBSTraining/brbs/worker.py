@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .device import keep_freed_memory
-from .errors import InputError
+from .errors import InputError, first_line
 from .files import read_json, write_json
 from .job import process_exists
 from .segmentation_job import SegmentationJob, Segmenter
@@ -75,7 +75,7 @@ class Worker:
             answer("failed", message=str(error))
         except Exception as error:  # a bad scan must not end the worker
             log.exception("request %s", name)
-            answer("failed", message=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            answer("failed", message=first_line(error))
         finally:
             path.unlink(missing_ok=True)
 

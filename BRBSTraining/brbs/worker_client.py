@@ -44,7 +44,7 @@ class WorkerClient:
             input: the scan.
             output: the label map to be written.
             device: as ``--device`` takes it.
-            confidence: also compare with the atlases, after the label map is there.
+            confidence: also tell the confidence, after the label map is there.
             uncertainty: file for the uncertainty of each voxel; None: none.
             components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
 

@@ -28,10 +28,12 @@ def straightforward_step(size):
     import torch
 
     from brbs.networks import RegistrationNet, SegmentationNet, Up
+    from brbs.settings import PAPER
 
     Up.forward = straightforward.go_up
     torch.manual_seed(0)
-    registration, segmentation = RegistrationNet(), SegmentationNet(CLASSES)
+    channels = PAPER.channels
+    registration, segmentation = RegistrationNet(channels), SegmentationNet(CLASSES, channels)
     optimisers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in (registration, segmentation)]
     atlas, onehot, scan_1, scan_2 = volumes(size)
 

@@ -12,6 +12,10 @@ pytest.importorskip("scipy")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks/accuracy"))
 
 from comparison import compare, table  # noqa: E402
+from run import Run, result_of  # noqa: E402
+
+from brbs.errors import InputError  # noqa: E402
+from brbs.files import write_json  # noqa: E402
 
 CASES = 8
 
@@ -57,3 +61,11 @@ def test_the_table_says_what_was_counted() -> None:
     row = next(line for line in told.splitlines() if line.startswith("| default | 5"))
     assert "0.850 ± 0.014" in row and "2.00 %" in row and "| 600 | 10.0 |" in row
     assert "n = 8 cases, 1 or 2 seeds" in told
+
+
+def test_a_kept_run_of_another_length_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    run = Run("unet", 5, 0, tmp_path, ("--minutes", "10"))
+    run.folder.mkdir(parents=True)
+    write_json(run.trained, {"length": ["--steps", "40"]})
+    with pytest.raises(InputError, match="--steps 40; give another --output"):
+        result_of(run, None, tmp_path, tmp_path, "cpu")

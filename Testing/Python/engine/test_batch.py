@@ -177,7 +177,7 @@ def test_rows_of_other_scans_and_models_stay(folder: Path) -> None:
 def test_a_table_of_something_else_is_left_alone(folder: Path, capsys) -> None:
     (folder / "results.csv").write_text("patient,age\nAnna,7\n", encoding="utf-8")
     assert segment(folder, "--table", folder / "results.csv") == 2
-    assert "is no table of segmented scans" in capsys.readouterr().err
+    assert "is not a table of segmented scans" in capsys.readouterr().err
     assert (folder / "results.csv").read_text(encoding="utf-8") == "patient,age\nAnna,7\n"
     assert not (folder / "out").exists()
 

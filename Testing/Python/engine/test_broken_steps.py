@@ -62,7 +62,7 @@ def test_a_broken_step_is_left_out_and_told(tmp_path: Path, monkeypatch, telling
     assert [(event["step"], event["count"]) for event in events(tmp_path, "broken")] == [(3, 1)]
     assert any("1 of the last steps broke" in message for message in caplog.messages)
     message = JobReader(tmp_path / "training").message
-    assert message == "finished after 5 steps, 1 left out as their losses were no numbers"
+    assert message == "finished after 5 steps, 1 left out as their losses were not finite"
     third = next(event for event in events(tmp_path, "losses") if event["step"] == 3)
     assert "segmentation" not in third, "what is no number is not JSON"
     ModelBundle.load(tmp_path)
@@ -107,7 +107,7 @@ def test_a_training_that_breaks_again_and_again_ends_with_its_last_checkpoint(
             return losses
 
         monkeypatch.setattr(Learner, "step", step)
-    with pytest.raises(InputError, match=r"broke at step [45]: .* no longer a number.*--learning-rate"):
+    with pytest.raises(InputError, match=r"broke at step [45]: .* not finite.*--learning-rate"):
         train(tmp_path, resume=True, **quick(90))
     assert JobReader(tmp_path / "training").state == "failed"
     assert len(events(tmp_path, "restored")) == trainer_module.MOST_RESTORATIONS

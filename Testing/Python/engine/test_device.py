@@ -109,7 +109,7 @@ def test_cpu_computes_in_bfloat16_only_where_that_is_faster(
 def test_the_probe_answers_whatever_the_caller_is_about(caller, fresh_probe) -> None:
     threads = torch.get_num_threads()
     with caller():
-        assert device_module._bfloat16_is_faster() in (True, False)
+        device_module._bfloat16_is_faster()
         assert torch.is_grad_enabled() == (caller is torch.enable_grad)
     assert not torch.is_autocast_enabled("cpu")
     assert torch.get_num_threads() == threads

@@ -15,6 +15,7 @@ from brbs.networks import (
     double_size,
     pad_to_multiple,
 )
+from brbs.settings import PAPER
 
 CHANNELS = (4, 8, 8, 8, 4)
 
@@ -79,7 +80,7 @@ def test_registration_tells_moving_from_fixed() -> None:
 
 
 def test_parameter_names_and_shapes_are_the_release_s() -> None:
-    state = RegistrationNet().state_dict()
+    state = RegistrationNet(PAPER.channels).state_dict()
     shapes = {
         "unet.inc.double_conv.0.weight": (16, 2, 3, 3, 3),
         "unet.inc.double_conv.1.weight": (16,),

@@ -141,14 +141,6 @@ def test_scan_given_as_label_map_is_refused(root: Path) -> None:
         from_folders(root)
 
 
-def test_validation_pairs_too(root: Path) -> None:
-    folders = (root / "images", root / "labels")
-    study = Study.from_folders(*folders, root / "unlabeled", SETTINGS, *folders)
-    assert study.validation == study.atlases
-    with pytest.raises(InputError, match="both"):
-        Study.from_folders(*folders, root / "unlabeled", SETTINGS, folders[0])
-
-
 def put_dataset(root: Path, description: dict, channel: str = "") -> Path:
     folder = root / "Task 04 Hüfte"
     for name in ("fall_1", "fall_2", "fall_3"):

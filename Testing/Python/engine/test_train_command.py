@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -142,6 +144,17 @@ def test_a_queued_job_tells_why_it_did_not_start(kept: Path, queued: Path, optio
     assert train(kept, queued, *options) == 2
     job = JobReader(queued / "training")
     assert job.state == "failed" and told in job.message
+
+
+def test_a_queued_job_tells_that_pytorch_is_missing(kept: Path, queued: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken/torch").mkdir(parents=True)
+    (tmp_path / "broken/torch/__init__.py").write_text("raise ModuleNotFoundError('No module', name='torch')")
+    paths = os.pathsep.join([str(tmp_path / "broken"), str(Path(train_command.__file__).parents[1])])
+    command = [sys.executable, "-m", "brbs", "train", "--study", kept, "--output", queued]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    assert ended.returncode == 2 and "torch is not installed" in ended.stderr
+    job = JobReader(queued / "training")
+    assert job.state == "failed" and job.message
 
 
 def test_a_study_that_somebody_trains_is_left_to_them(kept: Path, queued: Path, capsys) -> None:

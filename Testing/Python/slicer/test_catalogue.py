@@ -6,6 +6,7 @@ import argparse
 import ast
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,14 +15,15 @@ import pytest
 from PyQt5.QtGui import QImage
 
 from brbs.__main__ import parser
+from brbs.settings import PRESETS, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *sorted((ROOT / "Resources/Documentation").glob("*.md"))]
 MODULES = ("BRBSTraining", "BRBSSegmentation")
 ICONS = ["Resources/Icons/BRBS.png", *(f"{module}/Resources/Icons/{module}.png" for module in MODULES)]
 LARGEST_TUTORIAL_PICTURE = 150 * 1024  # bytes
-# Emphasised in the pages, but no text of a panel.
-OTHER_WORDS = {"atlases", "like this", "Help", "About"}
+# Emphasised in the pages, but no text of a panel: words, and sample data.
+OTHER_WORDS = {"atlases", "like this", "Help", "About", "BRBSTinyStudy", "BRBSTinyScans"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -59,13 +61,26 @@ def strings(path: Path) -> list[str]:
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
+def translated(path: Path) -> list[str]:
+    """The texts of a Python file that people are shown: what it hands to ``_``."""
+    calls = [node for node in ast.walk(ast.parse(text(path))) if isinstance(node, ast.Call)]
+    handed = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "_" and call.args]
+    return [node.value for node in handed if isinstance(node, ast.Constant)]
+
+
+def words(shown: str) -> str:
+    """A text of a panel as the pages quote it: without a section's number, and what follows a colon."""
+    return re.sub(r"^\d\. ", "", shown).partition(":")[0].removesuffix("…").strip()
+
+
 @cache
-def shown_texts() -> list[str]:
-    """All that the panels can show: texts of the forms, and strings of the modules and of the engine."""
+def shown_words() -> set[str]:
+    """All texts of the forms and of the modules' code, and the values that settings can be chosen from."""
     found = form_texts()
     for module in MODULES:
-        found += [shown for path in (ROOT / module).rglob("*.py") for shown in strings(path)]
-    return [re.sub(r"^\d\. ", "", shown) for shown in found] + found  # sections with and without their numbers
+        found += [shown for path in (ROOT / module).rglob("*.py") for shown in translated(path)]
+    choices = [choice for item in fields(Settings) for choice in item.metadata["choices"] or ()]
+    return {words(shown) for shown in [*found, *PRESETS, *choices]}
 
 
 # ---- links, pictures, icons
@@ -160,5 +175,4 @@ def test_every_command_is_in_the_readme() -> None:
 @each_page
 def test_quoted_texts_are_those_of_the_panels(page: Path) -> None:
     quoted = re.findall(r"(?<![*\w])\*([^*]+?)\*(?!\*)", prose(page).replace("\n", " "))
-    wanted = [words for words in quoted if words not in OTHER_WORDS]
-    assert [words for words in wanted if not any(shown.startswith(words) for shown in shown_texts())] == []
+    assert [each for each in quoted if each not in OTHER_WORDS and words(each) not in shown_words()] == []

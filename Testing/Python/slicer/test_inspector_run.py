@@ -46,7 +46,7 @@ def test_script_generates_and_slides(logic, sources) -> None:
 
 
 def test_the_engine_s_own_words_tell_what_is_wrong(logic, sources) -> None:
-    with pytest.raises(InputError, match="^nobody: is no atlas of .*; there are: atlas 0, atlas 1$"):
+    with pytest.raises(InputError, match="^nobody: is not an atlas of .*; there are: atlas 0, atlas 1$"):
         logic.inspect(sources / "model", "nobody", sources / "style.nrrd", sources / "space.nrrd")
     assert logic.inspector.sample is None
 

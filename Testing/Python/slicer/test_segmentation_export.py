@@ -10,7 +10,7 @@ from scene_nodes import SHAPE, addGridTransform, addLinearTransform, addVolume, 
 from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import check_pair, read_image, read_label_map, read_label_schema
-from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
+from BRBSTrainingLib.SegmentationExport import exportSegmentation
 from BRBSTrainingLib.VolumeExport import exportVolume
 
 LIVER = (
@@ -275,14 +275,3 @@ def test_a_segmentation_of_another_scan_is_refused_with_both_names(scene, path):
     other = addVolume("Knie", matrix=elsewhere)
     with pytest.raises(InputError, match="Köpfe.*nowhere within Knie"):
         exportSegmentation(node, other, EMPTY, path)
-
-
-def test_the_structures_of_a_segmentation_are_numbered_in_its_order(scene):
-    volume, (liver, _) = addVolume(), boxes()
-    node = addSegmentation(volume, [("Milz", None, (0, 1, 0), ""), ("Leber", liver, (1, 0, 0), LIVER)])
-    schema = schemaOf(node)
-    assert [(label.value, label.name, label.colour) for label in schema.labels] == [
-        (1, "Milz", (0.0, 1.0, 0.0)),
-        (2, "Leber", (1.0, 0.0, 0.0)),
-    ]
-    assert schema.labels[1].terminology == LIVER

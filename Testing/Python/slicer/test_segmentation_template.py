@@ -8,7 +8,7 @@ from scene_nodes import SHAPE, addLinearTransform, addVolume
 
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import read_label_map
-from BRBSTrainingLib.SegmentationExport import exportSegmentation, schemaOf
+from BRBSTrainingLib.SegmentationExport import exportSegmentation
 from BRBSTrainingLib.SegmentationTemplate import newSegmentation
 
 LIVER = (
@@ -21,7 +21,11 @@ SCHEMA = LabelSchema((Label(1, "Leber", (0.5, 0.25, 0.125), LIVER), Label(2, "Dr
 def test_segments_have_names_colours_and_terminology_of_the_structures(scene):
     node = newSegmentation(addVolume("Schädel"), SCHEMA)
     assert node.GetName() == "Schädel segmentation"
-    assert schemaOf(node) == SCHEMA
+    segments = [node.GetSegmentation().GetNthSegment(index) for index in range(2)]
+    assert [(segment.GetName(), segment.GetColor()) for segment in segments] == [
+        (label.name, label.colour) for label in SCHEMA.labels
+    ]
+    assert all(segment.HasTag(segment.GetTerminologyEntryTagName()) for segment in segments)
     assert node.GetDisplayNode() is not None
 
 

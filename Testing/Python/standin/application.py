@@ -67,8 +67,6 @@ class Application(QObject):
         """Returns the settings."""
         return QSettings()
 
-    userSettings = settings
-
     def moduleManager(self) -> QObject:
         """Returns the object that tells when a module is unloaded."""
         return self._manager

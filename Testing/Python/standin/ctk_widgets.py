@@ -135,18 +135,6 @@ class ctkCollapsibleGroupBox(_Folding, QGroupBox):
     collapsed = pyqtProperty(bool, lambda self: self._collapsed, lambda self, value: self.setCollapsed(value))
 
 
-class ctkComboBox(QComboBox):
-    """A combo box with a text of its own where nothing is chosen."""
-
-    def __init__(self, parent=None) -> None:
-        super().__init__(parent)
-        self._defaultText = ""
-
-    defaultText = pyqtProperty(
-        str, lambda self: self._defaultText, lambda self, text: setattr(self, "_defaultText", text)
-    )
-
-
 class ctkPathLineEdit(QWidget):
     """A path to be typed, browsed for or taken from the history in the settings."""
 
@@ -158,7 +146,6 @@ class ctkPathLineEdit(QWidget):
     _LONGEST_HISTORY = 5
 
     currentPathChanged = pyqtSignal(str)
-    validInputChanged = pyqtSignal(bool)
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)

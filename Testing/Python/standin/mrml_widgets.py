@@ -32,8 +32,6 @@ class qMRMLNodeComboBox(QWidget):
 
     currentNodeChanged = pyqtSignal(object)
     currentNodeIDChanged = pyqtSignal(str)
-    nodeAdded = pyqtSignal(object)
-    nodeAddedByUser = pyqtSignal(object)
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -93,25 +91,6 @@ class qMRMLNodeComboBox(QWidget):
     def nodeCount(self) -> int:
         """Returns how many nodes are listed."""
         return len(self._nodes())
-
-    def nodeFromIndex(self, index: int):
-        """Returns a listed node."""
-        nodes = self._nodes()
-        return nodes[index] if 0 <= index < len(nodes) else None
-
-    def addNode(self, nodeType: str = ""):
-        """Makes a node, as the menu entry does.
-
-        Returns:
-            The node.
-        """
-        nodeType = nodeType or self._nodeTypes[0]
-        name = self._baseName or self._scene.GetClassNameByTag(nodeType) or nodeType.replace("vtkMRML", "")
-        node = self._scene.AddNewNodeByClass(nodeType, self._scene.GenerateUniqueName(name))
-        if self._select:
-            self.setCurrentNode(node)
-        self.nodeAddedByUser.emit(node)
-        return node
 
     def _sceneChanged(self, scene, event) -> None:
         if not sip.isdeleted(self) and not scene.IsBatchProcessing():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from methods import ANTS, METHODS, VOTE
 
+from brbs.errors import InputError
 from brbs.files import read_json, write_json
 from brbs.image_files import bare_name, list_images
 from brbs.model import ModelBundle
@@ -57,6 +58,11 @@ class Run:
         trained = METHODS[self.method].trained_as or self.method
         return Run(trained, self.atlases, self.seed, self.output, self.length).folder / "model"
 
+    @property
+    def trained(self) -> Path:
+        """File that tells how long the model was trained, once it is."""
+        return self.model.parent / "trained.json"
+
 
 def result_of(run: Run, study: Study, images: Path, references: Path, device: str) -> dict:
     """The result of a run, computed where it is not there yet.
@@ -71,7 +77,11 @@ def result_of(run: Run, study: Study, images: Path, references: Path, device: st
     Returns:
         ``dice`` and ``hd95_mm`` (a list per structure over the cases), ``folded`` (share of voxels that the
         registration network folds, None without one), ``steps`` and ``minutes`` of the training.
+
+    Raises:
+        InputError: what is kept was trained for another length.
     """
+    _check_length(run)
     path = run.folder / RESULT
     if path.is_file():
         return read_json(path)
@@ -95,10 +105,14 @@ def result_of(run: Run, study: Study, images: Path, references: Path, device: st
     return read_json(path)
 
 
+def _check_length(run: Run) -> None:
+    if run.trained.is_file() and (kept := tuple(read_json(run.trained)["length"])) != run.length:
+        raise InputError(f"{run.trained.parent}: was trained with {' '.join(kept)}; give another --output")
+
+
 def _train(run: Run, study: Study, device: str) -> None:
     """Trains the run's model, or goes on where it was interrupted."""
-    finished = run.model.parent / "trained.json"
-    if finished.is_file():
+    if run.trained.is_file():
         return
     if (run.model / TRAINING_FOLDER / CHECKPOINT_FILE).is_file():
         _brbs("train", "--output", run.model, "--device", device, "--resume")
@@ -108,7 +122,7 @@ def _train(run: Run, study: Study, device: str) -> None:
         options = METHODS[METHODS[run.method].trained_as or run.method].options
         seed = ("--seed", str(run.seed), "--device", device, "--overwrite")
         _brbs("train", "--study", folder, "--output", run.model, *run.length, *options, *seed)
-    write_json(finished, {"length": run.length})
+    write_json(run.trained, {"length": run.length})
 
 
 def _trained(run: Run, images: Path, votes: Path | None) -> dict:

@@ -70,7 +70,7 @@ def test_half_an_annotation_waits_and_is_gone_on_with(annotating) -> None:
     assert editor().GetSegmentationNode() is begun
     draw("Kern")
     annotating.enter()
-    assert "something is drawn of every structure" in ui.noticeLabel.text
+    assert "every structure has something drawn" in ui.noticeLabel.text
     click(ui.finishAnnotationButton)
     wait(lambda: statuses(ui.atlasTable) == [READY, READY])
     assert ui.scanTable.rowCount == 0
@@ -84,7 +84,7 @@ def test_incomplete_annotation_is_told_when_it_becomes_an_atlas(annotating) -> N
     draw("Hülle")
     annotating.enter()
     click(ui.finishAnnotationButton)
-    assert "Added Berta as an atlas. Nothing is drawn of Kern." in ui.noticeLabel.text
+    assert "Added Berta as an atlas. Nothing is drawn for Kern." in ui.noticeLabel.text
     wait(lambda: statuses(ui.atlasTable) == [READY, "structure missing"])
 
 

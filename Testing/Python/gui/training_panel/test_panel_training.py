@@ -88,7 +88,7 @@ def test_pause_stop_and_go_on(widget, long, ui, files: Path, tmp_path: Path) -> 
     click(ui.startButton)
     wait(lambda: ui.pauseButton.enabled and widget.panel.session.job.events())
     click(ui.pauseButton)
-    wait(lambda: "rests" in ui.stateLabel.text)
+    wait(lambda: "is paused" in ui.stateLabel.text)
     assert ui.pauseButton.text == "Resume"
     click(ui.pauseButton)
     wait(lambda: "runs" in ui.stateLabel.text)
