@@ -71,10 +71,12 @@ class Triple:
 
     @cached_property
     def scan_1_labels(self) -> Tensor:
+        """Its pseudo label map at the positions."""
         return self.scan_1_source.labels_at(self.positions)
 
     @cached_property
     def scan_2_labels(self) -> Tensor:
+        """Its pseudo label map at the positions."""
         return self.scan_2_source.labels_at(self.positions)
 
 
@@ -101,6 +103,7 @@ class TrainingData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Voxels of the working grid (D, H, W)."""
         return tuple(self.atlas_images.shape[2:])
 
     def draw_index(self, generator: torch.Generator) -> int:

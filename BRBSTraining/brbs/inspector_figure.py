@@ -123,6 +123,7 @@ class Slice:
         return np.take(volume, self.index, axis=self.axis)
 
     def show(self, ax: Axes, volume: np.ndarray, **options) -> None:
+        """Draws the plane of a volume (D, H, W), with ``imshow``'s options."""
         ax.imshow(self.of(volume), origin=self.origin, aspect=self.aspect, interpolation="nearest", **options)
 
 
