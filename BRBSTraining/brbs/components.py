@@ -24,7 +24,7 @@ def whole_classes(atlas_labels: np.ndarray) -> set[int]:
     """
     found, broken = set(), set()
     for labels in map(sitk.GetImageFromArray, atlas_labels):
-        for index, box in _boxes(labels).items():
+        for index, box in class_boxes(labels).items():
             sizes = _sizes(_pieces(labels, index, box))
             found.add(index)
             if sizes[0] < WHOLE * sizes.sum():
@@ -44,7 +44,7 @@ def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: fl
         The label map, and how many pieces were left out.
     """
     array, count = None, 0
-    for index, box in _boxes(classes).items():
+    for index, box in class_boxes(classes).items():
         if index not in indices:
             continue
         pieces = _pieces(classes, index, box)
@@ -64,8 +64,8 @@ def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: fl
     return cleaned, count
 
 
-def _boxes(classes: sitk.Image) -> dict[int, Box]:
-    """The box around each class but the background."""
+def class_boxes(classes: sitk.Image) -> dict[int, Box]:
+    """The box around each class that occurs, but the background."""
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.ComputePerimeterOff()
     shapes.Execute(classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from .alignment import (
     split_affine,
 )
 from .argmax import running_argmax
+from .components import Box, class_boxes
 from .errors import InputError
 
 log = logging.getLogger("brbs")
@@ -36,6 +37,7 @@ MOST_COVERING = 2**28  # voxels with which a scan is covered, 1 GiB, unless the 
 _MUCH_MORE = 4  # times as many as the scan has
 SAME_SPACING = 1e-3  # relative difference below which two spacings count as equal
 _MUCH_FINER = 1.25  # grid step in scan voxels above which the scan is smoothed before it is sampled
+LABEL_SMOOTHING = 0.25  # part of a scan's smoothing with which balls and tubes of a few voxels keep their volume best
 
 
 def normalise(
@@ -68,6 +70,14 @@ def normalise(
         raise ValueError(f"intensity must be 'percentiles' or 'window', not {intensity!r}")
     scaled = (np.asarray(array, np.float32) - np.float32(low)) / np.float32(high - low if high > low else 1.0)
     return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+def _around(image: sitk.Image, box: Box, reach: Sequence[int]) -> sitk.Image:
+    """The part of an image within a box and so many voxels around it."""
+    start = [max(first - beyond, 0) for first, beyond in zip(box[0], reach)]
+    ends = zip(*box, reach, image.GetSize(), strict=True)
+    stop = [min(first + count + beyond, size) for first, count, beyond, size in ends]
+    return sitk.RegionOfInterest(image, [end - first for first, end in zip(start, stop)], start)
 
 
 def _are_numbers(values: Any, count: int) -> bool:
@@ -199,6 +209,8 @@ class WorkingGrid:
     def sample_labels(self, classes: sitk.Image, placement: sitk.Transform) -> np.ndarray:
         """A label map on this grid, by majority where its voxels are finer.
 
+        It is smoothed a quarter as much as a scan, so that small structures keep their volume and thin ones stay.
+
         Args:
             classes: class indices 0..255, 0 = background.
             placement: of the scan that the label map belongs to.
@@ -206,13 +218,15 @@ class WorkingGrid:
         Returns:
             uint8 (D, H, W); background outside the label map.
         """
-        present = np.unique(sitk.GetArrayViewFromImage(classes)).tolist()
+        boxes = class_boxes(classes)
 
         def membership(index: int) -> sitk.Image:
-            mask = sitk.Cast(classes == index, sitk.sitkFloat32)
-            return self._resampled(self._smoothed(mask, placement), placement, 1.0 if index == 0 else 0.0)
+            part = classes if index == 0 else _around(classes, boxes[index], self._reach(classes, placement))
+            mask = sitk.Cast(part == index, sitk.sitkFloat32)
+            smooth = self._smoothed(mask, placement, LABEL_SMOOTHING)
+            return self._resampled(smooth, placement, 1.0 if index == 0 else 0.0)
 
-        return running_argmax(membership, [0, *(index for index in present if index != 0)])
+        return running_argmax(membership, [0, *(index for index in boxes if index != 0)])
 
     def lattice(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
         """This grid enlarged, voxels staying where they are, until it covers the scan's whole field of view.
@@ -253,16 +267,23 @@ class WorkingGrid:
         result.CopyInformation(image)
         return result
 
-    def _smoothed(self, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
+    def _smoothed(self, image: sitk.Image, placement: sitk.Transform, strength: float = 1.0) -> sitk.Image:
         """A float image smoothed along those of its axes that are much finer than the grid (against aliasing)."""
-        to_axes = np.reshape(image.GetDirection(), (3, 3)).T @ split_affine(placement)[0] * self.spacing
-        steps = np.linalg.norm(to_axes, axis=1) / image.GetSpacing()  # a grid step, in voxels of the image
-        for axis, step in enumerate(steps):
+        for axis, step in enumerate(self._steps(image, placement)):
             if step > _MUCH_FINER and image.GetSize()[axis] >= 4:  # the filter's least size
                 # what turns a voxel's width into the grid's, both seen as Gaussians (full width at half maximum)
-                sigma = math.sqrt((step**2 - 1) / (8 * math.log(2))) * image.GetSpacing()[axis]
+                sigma = strength * math.sqrt((step**2 - 1) / (8 * math.log(2))) * image.GetSpacing()[axis]
                 image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
         return image
+
+    def _steps(self, image: sitk.Image, placement: sitk.Transform) -> np.ndarray:
+        """A step on this grid in voxels of an image, along the image's axes (3,)."""
+        to_axes = np.reshape(image.GetDirection(), (3, 3)).T @ split_affine(placement)[0] * self.spacing
+        return np.linalg.norm(to_axes, axis=1) / image.GetSpacing()
+
+    def _reach(self, image: sitk.Image, placement: sitk.Transform) -> list[int]:
+        """Voxels of an image, along its axes, beyond which nothing of a structure is left after smoothing."""
+        return [math.ceil(2 * step) + 4 for step in self._steps(image, placement)]
 
     def _resampled(self, image: sitk.Image, placement: sitk.Transform, outside: float = 0.0) -> sitk.Image:
         return sitk.Resample(

@@ -67,8 +67,9 @@ def lncc(a: Tensor, b: Tensor, window: int = LNCC_WINDOW) -> Tensor:
     sum_a, sum_b, sum_aa, sum_bb, sum_ab = box_sum(torch.stack([a, b, a * a, b * b, a * b]), window)
     size = window**3
     cross = sum_ab - sum_a * sum_b / size
-    variance_a = sum_aa - sum_a * sum_a / size
-    variance_b = sum_bb - sum_b * sum_b / size
+    # Rounding makes variances of flat areas negative, and two of them could cancel the 1e-5.
+    variance_a = (sum_aa - sum_a * sum_a / size).clamp(min=0)
+    variance_b = (sum_bb - sum_b * sum_b / size).clamp(min=0)
     return (cross * cross / (variance_a * variance_b + 1e-5)).mean()
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .anisotropy import axis_scales
 from .device import autocast, memory_format
 from .model import ModelBundle
 from .steps import displacement
-from .warp import warp
+from .warp import onehot_at, sampling_grid
 
 
 class Propagation:
@@ -31,8 +30,8 @@ class Propagation:
         self.scales = axis_scales(bundle.settings.registration_scale, bundle.grid.spacing[::-1])
         self.network = bundle.registration_net().to(device, memory_format=memory_format(device))
         self.images = torch.as_tensor(bundle.atlas_images, dtype=torch.float32, device=device).unsqueeze(1)
-        labels = torch.as_tensor(bundle.atlas_labels, device=device).long()
-        self.onehots = F.one_hot(labels, bundle.schema.class_count).movedim(-1, 1).float()
+        self.labels = torch.as_tensor(bundle.atlas_labels, device=device)
+        self.class_count = bundle.schema.class_count
 
     @torch.no_grad()
     def fields(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[torch.Tensor]:
@@ -60,6 +59,7 @@ class Propagation:
             float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote.
         """
         total = torch.zeros(1, device=self.device)
-        for flow, onehot in zip(self.fields(volume, check), self.onehots.split(1)):
-            total = total + warp(onehot, flow)
+        for flow, labels in zip(self.fields(volume, check), self.labels.split(1)):
+            positions = sampling_grid(flow).permute(0, 4, 1, 2, 3)
+            total = total + onehot_at(labels, positions, self.class_count)
         return (total[0] / len(self.images)).cpu().numpy()

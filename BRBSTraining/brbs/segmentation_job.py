@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .confidence import Confidence
 
 MOST_MODELS = 2  # kept loaded
+NO_CONFIDENCE = "the memory was too small to tell the confidence"
 
 log = logging.getLogger("brbs")
 
@@ -181,7 +182,13 @@ class Segmenter:
         segmented(result)
         if confidence is None:
             return result
-        findings = confidence.findings(image, found, check)
+        try:
+            findings = confidence.findings(image, found, check)
+        except (RuntimeError, MemoryError) as error:
+            if not memory_was_short(error):
+                raise
+            log.warning("%s: the memory of %s is too small for the confidence", job.input, device)
+            return replace(result, message="; ".join(filter(None, [result.message, NO_CONFIDENCE])))
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
         return replace(result, confidence=told_confidence(result.volumes, findings.confidence))

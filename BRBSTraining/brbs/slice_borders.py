@@ -14,10 +14,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from .grid import WorkingGrid
+from .restoration import restored
 
 MOST_MIXED = 0.02  # share of the smaller structure's voxels in slices with both, mean of the atlases
 LEAST_CONTACT = 0.5  # share of their section at the border over which the structures lie over each other
 LEAST_PROBABILITY = 1e-6  # one voxel alone does not decide for its slice
+FEWEST_ATLASES = 2  # that have both structures; in one, slices may be so by chance
+SURE = 2.0  # log odds from which on a voxel stays what it is, as where a scan lies turned and slices cross the border
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def _part_by_slices(slices: np.ndarray, voxels: np.ndarray, first: int, second: 
     smaller = np.minimum(one.sum(1), other.sum(1))
     known = np.flatnonzero(smaller)
     mixed = np.minimum(one, other).sum(1)[known] / smaller[known]
-    if not known.size or np.median(mixed) > 0 or mixed.mean() > MOST_MIXED:
+    if len(known) < FEWEST_ATLASES or np.median(mixed) > 0 or mixed.mean() > MOST_MIXED:
         return False
     return all(_contact(slices[atlas], one[atlas], other[atlas], first, second) >= LEAST_CONTACT for atlas in known)
 
@@ -96,6 +99,8 @@ def along_slices(
 ) -> sitk.Image:
     """Gives the voxels of two structures with such a border to the likelier one, slice by slice.
 
+    Voxels of which the network is sure (:data:`SURE`) stay.
+
     Args:
         classes: uint8 class indices on the scan's grid.
         borders: of the model's atlases.
@@ -112,10 +117,13 @@ def along_slices(
     steps = grid.indices(classes, placement)
     y, x = np.ogrid[: array.shape[1], : array.shape[2]]
     for border in borders:
-        odds = _log_odds(border, found, winner)
+        of_voxels = _log_odds(border, found)
+        inside = (winner == border.first) | (winner == border.second)
+        odds = np.where(inside, of_voxels, 0).sum(tuple({0, 1, 2} - {border.axis}), dtype=np.float64)
+        unsure = np.abs(sitk.GetArrayFromImage(restored(grid, of_voxels, classes, placement))) < SURE
         of_x, of_y, of_z, start = steps[:, 2 - border.axis]
         for z, plane in enumerate(array):
-            of_both = (plane == border.first) | (plane == border.second)
+            of_both = ((plane == border.first) | (plane == border.second)) & unsure[z]
             if not of_both.any():
                 continue
             position = start + of_z * z + of_y * y + of_x * x
@@ -127,8 +135,7 @@ def along_slices(
     return changed
 
 
-def _log_odds(border: SliceBorder, found: np.ndarray, winner: np.ndarray) -> np.ndarray:
-    """Of the first structure against the second in each slice, as if its voxels told independently."""
-    inside = (winner == border.first) | (winner == border.second)
+def _log_odds(border: SliceBorder, found: np.ndarray) -> np.ndarray:
+    """Of the first structure against the second in each voxel, (D, H, W)."""
     one, other = (np.log(np.maximum(found[index], LEAST_PROBABILITY)) for index in (border.first, border.second))
-    return np.where(inside, one - other, 0).sum(tuple({0, 1, 2} - {border.axis}), dtype=np.float64)
+    return one - other

@@ -100,6 +100,20 @@ def test_a_ball_survives_anisotropic_spacing(direction):
     assert 2 * (restored * ball).sum() / (restored.sum() + ball.sum()) > 0.97
 
 
+@pytest.mark.parametrize(("radius", "coarse"), [(5.0, 4.2), (3.0, 2.0)])
+def test_small_balls_keep_their_volume_on_a_much_coarser_grid(radius: float, coarse: float) -> None:
+    """Labels that shrank would teach the network to find too little."""
+    size, spacing, voxels = (60, 60, 60), (0.8, 0.8, 0.8), round(48 / coarse)
+    grid, found = WorkingGrid((voxels,) * 3, (coarse,) * 3), []
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij"), -1)
+    for centre in np.random.default_rng(0).uniform(-3, 3, (20, 3)):
+        ball = np.linalg.norm((index - (np.array(size) - 1) / 2) * spacing - centre, axis=-1).T < radius
+        labels = scan(ball.astype(np.uint8), spacing)
+        sampled = grid.sample_labels(labels, grid.place(blank(size, spacing)))
+        found.append(sampled.sum() * coarse**3 / (4 / 3 * math.pi * radius**3))
+    assert min(found) > 0 and np.mean(found) == pytest.approx(1, abs=0.12)
+
+
 # --- a point stays where it is ---------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,12 @@ def test_box_sum_refuses_windows_it_would_get_wrong(window: int) -> None:
         box_sum(noise(1, 1, 8, 8, 8), window)
 
 
+def test_flat_areas_that_are_not_zero_give_lncc_no_wild_gradient() -> None:
+    flat = torch.full((1, 1, 24, 24, 24), 0.9, requires_grad=True)
+    loss = lncc(flat, 0.5 + 0.05 * noise(1, 1, 24, 24, 24))
+    assert torch.autograd.grad(loss, flat)[0].abs().max() < 0.01
+
+
 def test_lncc_is_one_for_images_alike_up_to_contrast() -> None:
     image = noise(1, 1, *SHAPE)
     assert lncc(image, image) == pytest.approx(1, abs=1e-3)
