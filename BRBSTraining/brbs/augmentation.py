@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 from .warp import identity_grid
 
 ROTATION_DEGREES = 20.0  # each axis, as published
+SLAB_TILT = 0.6  # of a slab's thickness, by which one of its edges may rise and the other sink
 SCALE_RANGE = (0.75, 1.25)  # as published
 BENDING_VOXELS = 3.0  # largest standard deviation of the coarse displacement, in voxels of the finest axis
 BENDING_CELL = 10  # voxels between two coarse displacements
+MOST_BENDING = 0.4  # of that distance, so that short axes do not fold
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, count: int = 1) -> Tensor:
@@ -29,21 +32,41 @@ def random_strength(generator: torch.Generator) -> float:
     return float(torch.rand(1, generator=generator))
 
 
+def slab_turns(shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, ...]:
+    """Degrees up to which a volume may be turned about its axes (W, H, D): less than published where it is a slab.
+
+    A few thick slices that are turned by 20 degrees about an axis within them lie half outside of the volume.
+
+    Args:
+        shape: (D, H, W) of the volume.
+        spacing: voxel edge in mm, same order.
+    """
+    edges = [size * edge for size, edge in zip(shape, spacing)][::-1]
+    others = [[edge for at, edge in enumerate(edges) if at != axis] for axis in range(3)]
+    tilts = [math.degrees(math.atan(SLAB_TILT * min(pair) / max(pair))) for pair in others]
+    return tuple(min(ROTATION_DEGREES, tilt) for tilt in tilts)
+
+
 def random_affine(
-    shape: Sequence[int], spacing: Sequence[float], generator: torch.Generator, strength: float = 1.0
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    generator: torch.Generator,
+    strength: float = 1.0,
+    turns: Sequence[float] = (ROTATION_DEGREES,) * 3,
 ) -> Tensor:
-    """Draws a rotation of each axis in +-20 degrees and a scale in 0.75..1.25 about the centre of the volume.
+    """Draws a rotation about each axis and a scale in 0.75..1.25, about the centre of the volume.
 
     Args:
         shape: (D, H, W) of the volume.
         spacing: voxel edge in mm, (D, H, W) order, so that anisotropic voxels rotate rigidly.
         generator: CPU generator of the draws.
         strength: part of these ranges that is used, 0 (the identity) to 1 (as published).
+        turns: largest rotation about each axis (W, H, D) in degrees; as published, 20.
 
     Returns:
         3x3 matrix on ``grid_sample`` coordinates (W, H, D).
     """
-    angles = strength * torch.deg2rad(_uniform(-ROTATION_DEGREES, ROTATION_DEGREES, generator, 3))
+    angles = strength * torch.deg2rad(_uniform(-1, 1, generator, 3) * torch.tensor(turns))
     matrix = torch.eye(3) / (1 + strength * (_uniform(*SCALE_RANGE, generator) - 1))
     for axis, angle in enumerate(angles):
         i, j = [other for other in range(3) if other != axis]
@@ -67,14 +90,18 @@ def random_bending(
 
     Args:
         shape: (D, H, W) of the volume.
-        spacing: mm, same order; it bends by as many mm along each axis, voxels being those of the finest one.
+        spacing: mm, same order; it bends by as many mm along each axis, voxels being those of the finest one, and
+            less along axes of few voxels.
         generator: CPU generator of the draws.
         device: of the offset.
     """
     coarse = [max(3, round(size / BENDING_CELL) + 1) for size in shape]
     strength = BENDING_VOXELS * torch.rand(1, generator=generator)
     voxels = strength * torch.randn(1, 3, *coarse, generator=generator)
-    units = [2 / max(size - 1, 1) * min(spacing) / edge for size, edge in zip(reversed(shape), reversed(spacing))]
+    sizes = list(zip(shape, coarse, spacing))[::-1]
+    most = [MOST_BENDING * (size - 1) / (nodes - 1) / BENDING_VOXELS for size, nodes, _ in sizes]
+    along = [min(min(spacing) / edge, limit) for (*_, edge), limit in zip(sizes, most)]  # voxels for one of the finest
+    units = [share * 2 / max(size - 1, 1) for share, (size, *_) in zip(along, sizes)]
     unit = voxels * torch.tensor(units).view(1, 3, 1, 1, 1)
     smooth = F.interpolate(unit.to(device), size=tuple(shape), mode="trilinear", align_corners=True)
     return smooth.permute(0, 2, 3, 4, 1)

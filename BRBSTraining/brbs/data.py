@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .augmentation import affine_grid, random_affine, random_bending, random_strength
+from .augmentation import affine_grid, random_affine, random_bending, random_strength, slab_turns
 from .warp import onehot_at, sample_at
 
 FEW_CLASSES = 6  # up to which interpolating one-hot label maps along with the image is the quickest way
@@ -145,8 +145,11 @@ class TrainingData:
         return Source(self.scans[index : index + 1], labels, self.class_count)
 
     def _grid(self, generator: torch.Generator, augmentation: str) -> Tensor:
-        strength = 1.0 if augmentation == "published" else random_strength(generator)
-        grid = affine_grid(self.shape, random_affine(self.shape, self.spacing, generator, strength), self.device)
+        if augmentation == "published":
+            return affine_grid(self.shape, random_affine(self.shape, self.spacing, generator), self.device)
+        strength, turns = random_strength(generator), slab_turns(self.shape, self.spacing)
+        matrix = random_affine(self.shape, self.spacing, generator, strength, turns)
+        grid = affine_grid(self.shape, matrix, self.device)
         if augmentation != "full":
             return grid
         return grid + random_bending(self.shape, self.spacing, generator, self.device)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from brbs.augmentation import affine_grid, random_affine, random_bending, random_contrast
+from brbs.augmentation import affine_grid, random_affine, random_bending, random_contrast, slab_turns
 from brbs.data import TrainingData
-from brbs.warp import identity_grid, sample
+from brbs.warp import identity_grid, jacobian_determinant, sample
 
 CPU = torch.device("cpu")
 SHAPE, SPACING = (10, 24, 16), (4.0, 0.5, 1.25)  # D, H, W
@@ -43,6 +43,23 @@ def test_rotation_turns_about_every_axis_by_at_most_what_three_turns_of_20_degre
     assert (turns.abs().amax(0) > 0.2).all()
     assert turns.abs().max() < 0.6
     assert (turns.amin(0) < 0).all() and (turns.amax(0) > 0).all()
+
+
+def test_a_slab_is_tilted_less_and_turned_within_its_slices_as_far_as_published() -> None:
+    about_w, about_h, about_d = slab_turns((9, 128, 128), (5.0, 2.0, 2.0))
+    assert about_w == about_h == pytest.approx(6, abs=0.1) and about_d == 20  # 45 mm over 256
+    assert slab_turns((40, 56, 40), (1.0, 1.0, 1.0)) == (20, 20, 20)
+    matrix = random_affine((9, 128, 128), (5, 2, 2), torch.Generator().manual_seed(1), 1.0, (0.0, 0.0, 20.0))
+    assert matrix[2].tolist() == [0, 0, matrix[2, 2]] and matrix[0, 1] != 0, "slices stay slices"
+
+
+def test_bending_folds_no_short_axis() -> None:
+    folded = []
+    for seed in range(30):
+        offset = random_bending((8, 40, 40), (1, 1, 1), torch.Generator().manual_seed(seed), CPU)
+        field = offset.flip(-1).permute(0, 4, 1, 2, 3) * torch.tensor([7, 39, 39]).view(1, 3, 1, 1, 1) / 2
+        folded.append(float((jacobian_determinant(field) <= 0).float().mean()))
+    assert max(folded) < 0.03
 
 
 def turn_degrees(matrix: torch.Tensor) -> float:
@@ -92,9 +109,10 @@ def test_bending_is_smooth_and_moderate() -> None:
 
 
 def test_thick_slices_are_bent_by_as_many_millimetres_as_any_axis() -> None:
-    half = torch.tensor([n - 1 for n in reversed(SHAPE)]) / 2
+    shape = (30, 24, 16)
+    half = torch.tensor([n - 1 for n in reversed(shape)]) / 2
     same, thick = (
-        random_bending(SHAPE, spacing, torch.Generator().manual_seed(0), CPU) * half
+        random_bending(shape, spacing, torch.Generator().manual_seed(0), CPU) * half
         for spacing in ((1, 1, 1), (4, 1, 1))
     )
     torch.testing.assert_close(same * torch.tensor([1, 1, 1 / 4]), thick)
