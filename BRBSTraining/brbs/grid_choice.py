@@ -22,7 +22,12 @@ SMALLEST_GRID = 8**3
 FEWEST_VOXELS = 4  # of an axis, however few slices there are
 CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
 
+CT_AIR = -900.0  # Hounsfield units; scans that reach below are CT
+CT_MARGIN = 200.0  # at least, around the structures' values, so that fat, muscle and bone around them are told apart
+LEAST_HOUNSFIELD = -1000.0  # air; what is below is padding
+
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
+_MAY_LIE_APART = 25.0  # mm by which the middles of the same anatomy may lie apart before only an affine one is enough
 
 
 def choose_grid(
@@ -43,14 +48,15 @@ def choose_grid(
         ValueError: the budget is below the smallest grid.
     """
     geometries = [Geometry.of(image) for image, _ in atlases]
+    intensity, window = _choose_intensity(atlases, settings)
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
     grid = WorkingGrid(
         *fit_grid(extent, spacing, voxel_budget),
         alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
-        intensity=settings.intensity,
+        intensity=intensity,
         percentiles=tuple(settings.percentiles),
-        window=tuple(settings.window),
+        window=window,
     )
     if settings.region == "labels":
         low, high = _label_bounds(grid, atlases, settings.region_margin)
@@ -108,9 +114,34 @@ def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
     middle = np.median(extents, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):  # a damaged header may tell no extent; reading will say so
         widest = float(np.nanmax(np.maximum(extents / middle, middle / extents)))
-    chosen = next((name for name, limit in _MAY_DIFFER.items() if widest <= limit), "affine")
-    log.info("alignment: %s (fields of view differ from the median by a factor of up to %.2f)", chosen, widest)
+    # Where a scan shows more at one end only, its middle lies half of that away from the middle of the others.
+    apart = float(np.nanmax(np.abs(extents - middle))) / 2
+    enough = [name for name, limit in _MAY_DIFFER.items() if widest <= limit and apart <= _MAY_LIE_APART]
+    chosen = next(iter(enough), "affine")
+    told = "fields of view differ from the median by a factor of up to %.2f and by up to %.0f mm"
+    log.info("alignment: %s (" + told + ")", chosen, widest, 2 * apart)
     return chosen
+
+
+def _choose_intensity(
+    atlases: Sequence[tuple[sitk.Image, sitk.Image]], settings: Settings
+) -> tuple[str, tuple[float, float]]:
+    """How grey values are mapped to 0..1, and the window.
+
+    Percentiles of a CT follow its air, padding and metal, and leave soft tissues a few hundredths apart.
+    """
+    if settings.intensity != "auto":
+        return settings.intensity, tuple(settings.window)
+    images = [sitk.GetArrayViewFromImage(image) for image, _ in atlases]
+    if not all(image.min() <= CT_AIR for image in images):
+        return "percentiles", tuple(settings.window)
+    labels = [sitk.GetArrayViewFromImage(each) for _, each in atlases]
+    inside = np.concatenate([image[label != 0] for image, label in zip(images, labels, strict=True)])
+    low, high = (float(value) for value in np.percentile(inside, (0.5, 99.5)))
+    margin = max(CT_MARGIN, (high - low) / 2)
+    window = max(float(round(low - margin)), LEAST_HOUNSFIELD), float(round(high + margin))
+    log.info("grey values: the atlases are CT, %g to %g HU are mapped to 0..1", *window)
+    return "window", window
 
 
 def _label_bounds(

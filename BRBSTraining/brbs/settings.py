@@ -42,7 +42,10 @@ class Settings:
     )
     region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'")
     intensity: str = _setting(
-        "percentiles", "grey values mapped to 0..1: robust percentiles or fixed window (CT)", ("percentiles", "window")
+        "auto",
+        "grey values mapped to 0..1: by percentiles of each scan or a fixed window; auto: where the atlases are CT, a "
+        "window around the structures' values, else percentiles",
+        ("auto", "percentiles", "window"),
     )
     percentiles: tuple[float, float] = _setting((0.5, 99.5), "percentiles mapped to 0 and 1")
     window: tuple[float, float] = _setting((0.0, 2048.0), "grey values mapped to 0 and 1 when intensity is 'window'")

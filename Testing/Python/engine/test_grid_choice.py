@@ -77,6 +77,34 @@ def test_alignment_follows_how_far_fields_of_view_differ(height, chosen, caplog)
     assert choose_grid(atlases, [odd], Settings(alignment="none"), 10**6).alignment == "none"
 
 
+def ct(inside: tuple[float, float], air: float = -1024.0) -> tuple[sitk.Image, sitk.Image]:
+    """A CT and its label map: air, padding at a corner, soft tissue of 40 HU, and an organ of such values."""
+    array, labels = np.full((16, 16, 16), air, np.float32), np.zeros((16, 16, 16), np.uint8)
+    array[:3, :3], array[4:14, 2:14, 2:14] = -3024, 40
+    labels[6:12, 4:12, 4:12] = 1
+    array[labels == 1] = np.random.default_rng(0).uniform(*inside, np.count_nonzero(labels))
+    return scan(array), scan(labels)
+
+
+def test_ct_gets_a_window_around_the_structures_and_all_else_percentiles():
+    spleen = choose_grid([ct((80, 140)), ct((90, 150))], [], Settings(), 10**6)
+    assert spleen.intensity == "window" and spleen.window == pytest.approx((-120, 350), abs=3)
+    lungs = choose_grid([ct((-900, -500))], [], Settings(), 10**6)
+    assert lungs.window[0] == -1000 and lungs.window[1] == pytest.approx(-300, abs=5)
+    assert choose_grid([atlas((20, 20, 20))], [], Settings(), 10**6).intensity == "percentiles"
+    assert choose_grid([ct((80, 140)), atlas((16, 16, 16))], [], Settings(), 10**6).intensity == "percentiles"
+    assert choose_grid([ct((80, 140))], [], Settings(intensity="percentiles"), 10**6).intensity == "percentiles"
+
+
+@pytest.mark.parametrize(("slices", "chosen"), [(60, "none"), (76, "affine"), (100, "affine")])
+def test_scans_whose_middles_may_lie_centimetres_apart_are_registered(slices, chosen):
+    """At 5 mm a slice, 50 slices are usual: 76 may show the same anatomy 65 mm lower."""
+    usual = [blank((20, 20, 50), (20.0, 20.0, 5.0)) for _ in range(3)]
+    odd = Geometry.of(blank((20, 20, slices), (20.0, 20.0, 5.0)))
+    atlases = [(image, image) for image in usual]
+    assert choose_grid(atlases, [odd], Settings(), 10**6).alignment == chosen
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())
 def test_region_is_the_surroundings_of_the_labels(direction):
     image, labels = atlas((60, 50, 40), direction=direction, box=((5, 15), (30, 38), (22, 28)))
