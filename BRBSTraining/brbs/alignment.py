@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 import SimpleITK as sitk
 
 SCALE_LIMITS = (0.5, 2.0)
 _REGISTRATION_SAMPLES = 60_000
+
+
+def _turns() -> list[np.ndarray]:
+    """The 24 rotations by right angles, the identity first."""
+    orders, signs = permutations(range(3)), list(product((1, -1), repeat=3))
+    turns = [np.eye(3)[list(order)] * sign for order in orders for sign in signs]
+    return [turn for turn in turns if np.linalg.det(turn) > 0]
+
+
+_TURNS = _turns()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,20 @@ class Geometry:
             axes=np.reshape(oriented.GetDirection(), (3, 3)),
             middle=np.array(image.GetOrigin()) + np.reshape(image.GetDirection(), (3, 3)) @ to_middle,
         )
+
+    def like(self, axes: np.ndarray) -> Geometry:
+        """The same box, its axes in the order and with the signs that bring them closest to others.
+
+        Of oblique scans near 45 degrees, such as short axes of the heart, small turns decide which axis comes first; so
+        those of a study follow its first atlas.
+
+        Args:
+            axes: (3, 3), columns are right-handed unit vectors in LPS space.
+        """
+        turn = max(_TURNS, key=lambda turn: float(np.trace(axes.T @ self.axes @ turn)))
+        order = np.abs(turn).argmax(axis=0)
+        size, spacing = (tuple(values[axis] for axis in order) for values in (self.size, self.spacing))
+        return Geometry(size, spacing, self.axes @ turn, self.middle)
 
     @property
     def extent(self) -> np.ndarray:

@@ -37,6 +37,7 @@ MOST_COVERING = 2**28  # voxels with which a scan is covered, 1 GiB, unless the 
 _MUCH_MORE = 4  # times as many as the scan has
 SAME_SPACING = 1e-3  # relative difference below which two spacings count as equal
 _MUCH_FINER = 1.25  # grid step in scan voxels above which the scan is smoothed before it is sampled
+LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)  # axes to the left, to the back, to the head
 LABEL_SMOOTHING = 0.25  # part of a scan's smoothing with which balls and tubes of a few voxels keep their volume best
 
 
@@ -87,6 +88,10 @@ def _are_numbers(values: Any, count: int) -> bool:
     return all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
+def _is_rotation(matrix: np.ndarray) -> bool:
+    return np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3) and np.linalg.det(matrix) > 0
+
+
 @dataclass(frozen=True)
 class WorkingGrid:
     """A regular lattice in the grid frame, and how scans are placed on it and brought to one intensity scale.
@@ -102,6 +107,8 @@ class WorkingGrid:
         window: intensities.
         offset: centre of the grid in the grid frame, mm.
         region: "whole" scan, or the surroundings of the "labels" only.
+        axes: of the first atlas, 3 x 3 row by row, columns are unit vectors in LPS space; scans are taken by those of
+            their axes that come closest.
     """
 
     size: tuple[int, int, int]
@@ -112,6 +119,7 @@ class WorkingGrid:
     window: tuple[float, float] = (0.0, 2048.0)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     region: str = "whole"
+    axes: tuple[float, ...] = LPS
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -135,6 +143,8 @@ class WorkingGrid:
             InputError: an entry is missing or unknown, or a value that no grid has.
         """
         names = {field.name for field in fields(cls)}
+        if isinstance(values, dict):
+            values = {"axes": LPS, **values}  # which earlier versions did not tell
         if not isinstance(values, dict) or set(values) != names:
             raise InputError(f"working grid: missing or unknown entries {sorted(names ^ set(values))}")
         grid = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
@@ -154,6 +164,8 @@ class WorkingGrid:
         yield "alignment", self.alignment in ("none", "center-of-mass", "affine")
         yield "intensity", self.intensity in ("percentiles", "window")
         yield "region", self.region in ("whole", "labels")
+        yield "axes", _are_numbers(self.axes, 9)
+        yield "axes", _is_rotation(np.reshape(self.axes, (3, 3)))
 
     def image(self, array: np.ndarray) -> sitk.Image:
         """A (D, H, W) array on this grid as an image in the grid frame; such an image is the reference of `place`."""
@@ -162,6 +174,10 @@ class WorkingGrid:
         image.SetSpacing(self.spacing)
         image.SetOrigin(self.origin)
         return image
+
+    def geometry(self, image: sitk.Image) -> Geometry:
+        """The box that a scan fills, by those of its axes that come closest to this grid's."""
+        return Geometry.of(image).like(np.reshape(self.axes, (3, 3)))
 
     def place(self, image: sitk.Image, reference: sitk.Image | None = None) -> sitk.AffineTransform:
         """Places a scan: from the grid frame (mm) to the scan's physical space (LPS mm).
@@ -176,7 +192,7 @@ class WorkingGrid:
         Raises:
             InputError: as for `lattice`.
         """
-        geometry = Geometry.of(image)
+        geometry = self.geometry(image)
         centre = geometry.middle
         if self.alignment != "none":
             centre = centre_of_mass(self._normalised(image))

@@ -47,7 +47,9 @@ def choose_grid(
     Raises:
         ValueError: the budget is below the smallest grid.
     """
-    geometries = [Geometry.of(image) for image, _ in atlases]
+    axes = Geometry.of(atlases[0][0]).axes
+    geometries = [Geometry.of(image).like(axes) for image, _ in atlases]
+    unlabeled = [geometry.like(axes) for geometry in unlabeled]
     intensity, window = _choose_intensity(atlases, settings)
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
@@ -57,6 +59,7 @@ def choose_grid(
         intensity=intensity,
         percentiles=tuple(settings.percentiles),
         window=window,
+        axes=tuple(axes.ravel().tolist()),
     )
     if settings.region == "labels":
         low, high = _label_bounds(grid, atlases, settings.region_margin)

@@ -76,7 +76,7 @@ class ScanPlacer:
             InputError: the file cannot be read.
         """
         scan = read_image(path)
-        self._tell_grid(path, Geometry.of(scan))
+        self._tell_grid(path, self.bundle.grid.geometry(scan))
         with naming(path):
             placement = self.bundle.grid.place(scan, self.bundle.reference)
         return PlacedScan(path, scan, placement, self.bundle.grid.sample_image(scan, placement))

@@ -8,7 +8,7 @@ from typing import Any
 from .errors import InputError
 from .files import read_json
 
-FORMAT = 2  # 2: networks may halve some axes less often than others
+FORMAT = 3  # 2: networks may halve some axes less often than others; 3: scans' axes follow the first atlas
 MODEL_FILE = "model.json"
 
 

@@ -285,9 +285,9 @@ def test_commands(model: Path, tmp_path: Path, caplog) -> None:
 
 def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 broken")
-    refused(tmp_path / "x.zip", tmp_path / "home", "no model file")
+    refused(tmp_path / "x.zip", tmp_path / "home", "not a model file")
     refused(tmp_path / "gone.zip", tmp_path / "home", "no such file")
-    refused(tmp_path, tmp_path / "home", "no model file")
+    refused(tmp_path, tmp_path / "home", "not a model file")
 
 
 def test_export_of_a_damaged_model_writes_nothing(model: Path, tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from known_scans import DIRECTIONS, blank, noise, one_hot, scan
+from known_scans import DIRECTIONS, blank, noise, one_hot, rotation, scan
 
 from brbs.alignment import Geometry
 from brbs.anisotropy import grid_multiples
+from brbs.grid import WorkingGrid
 from brbs.grid_choice import choose_grid
 from brbs.restoration import restore
 from brbs.settings import Settings
@@ -75,6 +77,27 @@ def test_alignment_follows_how_far_fields_of_view_differ(height, chosen, caplog)
         assert choose_grid(atlases, [*others, odd], Settings(), 10**6).alignment == chosen
     assert f"alignment: {chosen}" in caplog.text
     assert choose_grid(atlases, [odd], Settings(alignment="none"), 10**6).alignment == "none"
+
+
+def test_oblique_scans_of_one_protocol_keep_their_axes_in_one_order():
+    """Near 45 degrees a few degrees decide which canonical axis is closest: short axes of the heart lie so."""
+    turned = [rotation((1.0, 2.0, 0.5), degrees) @ rotation((0.2, 1.0, -0.4), 45) for degrees in (-12, -4, 5, 13)]
+    scans = [blank((64, 64, 10), (5.6, 5.6, 10.0), direction=direction) for direction in turned]
+    alone = {tuple(Geometry.of(each).size) for each in scans}
+    assert len(alone) > 1, "each by itself comes in another order"
+    grid = choose_grid([(each, each) for each in scans[:2]], list(map(Geometry.of, scans[2:])), Settings(), 10**6)
+    assert sorted(grid.size) == [16, 64, 64]
+    first = np.reshape(grid.axes, (3, 3))
+    for each in scans:
+        placed = np.reshape(grid.place(each).GetMatrix(), (3, 3))
+        assert np.trace(first.T @ placed) > 2.8, "turned by some degrees, not by 90"
+    assert WorkingGrid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
+
+
+def test_a_grid_of_an_earlier_version_takes_canonical_axes():
+    grid = WorkingGrid((8, 8, 8), (1.0, 1.0, 1.0))
+    earlier = {name: value for name, value in grid.to_json().items() if name != "axes"}
+    assert WorkingGrid.from_json(earlier) == grid
 
 
 def ct(inside: tuple[float, float], air: float = -1024.0) -> tuple[sitk.Image, sitk.Image]:

@@ -94,8 +94,8 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format=3)
-    with pytest.raises(InputError, match=r"model\.json: format 3 is newer"):
+    edit(folder, format=4)
+    with pytest.raises(InputError, match=r"model\.json: format 4 is newer"):
         ModelBundle.load(folder)
 
 

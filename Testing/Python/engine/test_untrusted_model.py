@@ -67,6 +67,7 @@ def test_networks_that_halve_as_none_can(folder: Path, good: dict, strides: Any)
     *(("size", [edge] * 3) for edge in (10**12, 10**4, 0, -1, 1.5, "16", True, None)),
     *(("spacing", [edge] * 3) for edge in (float("nan"), float("inf"), 0, -1, "1", None)),
     *((name, value) for name in ("size", "spacing", "offset", "percentiles", "window") for value in ([1], None, {})),
+    *(("axes", axes) for axes in ([1], None, [0] * 9, [1] * 9, [-1, 0, 0, 0, 1, 0, 0, 0, 1], ["1"] * 9)),
     *((name, value) for name in ("alignment", "intensity", "region") for value in ("other", None, [1])),
 ])  # fmt: skip
 def test_grid_that_cannot_be(folder: Path, good: dict, name: str, value: Any) -> None:
