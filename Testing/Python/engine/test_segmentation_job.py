@@ -95,6 +95,16 @@ def test_memory_that_is_short_for_the_weights_of_windows_is_recognised(job: Segm
         Segmenter().run(job)
 
 
+def test_memory_too_small_for_the_confidence_loses_no_label_map(job: SegmentationJob, monkeypatch) -> None:
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("brbs.confidence.Propagation.vote", full)
+    result = Segmenter().run(replace(job, confidence=True))
+    assert job.output.is_file() and result.volumes and result.confidence is None
+    assert result.message == "the memory was too small to tell the confidence"
+
+
 def test_other_errors_are_not_taken_for_that(job: SegmentationJob, monkeypatch) -> None:
     memory = FullMemory(monkeypatch, 99, RuntimeError("odd"))
     with pytest.raises(RuntimeError, match="odd"):
