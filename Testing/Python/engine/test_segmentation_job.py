@@ -102,7 +102,7 @@ def test_memory_too_small_for_the_confidence_loses_no_label_map(job: Segmentatio
     monkeypatch.setattr("brbs.confidence.Propagation.vote", full)
     result = Segmenter().run(replace(job, confidence=True))
     assert job.output.is_file() and result.volumes and result.confidence is None
-    assert result.message == "the memory was too small to tell the confidence"
+    assert result.message.endswith("the memory was too small to tell the confidence")
 
 
 def test_other_errors_are_not_taken_for_that(job: SegmentationJob, monkeypatch) -> None:
