@@ -101,7 +101,7 @@ class BRBSSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = SegmentationPanel(self.ui, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self._connectParameterNode()
 
     def cleanup(self) -> None:
@@ -120,11 +120,16 @@ class BRBSSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.useModel(folder)
 
     def onSceneStartClose(self, caller, event) -> None:
-        """Before the scene is closed: its parameter node goes."""
-        self.panel.setParameters(None)
+        """Before the scene is closed: its volumes and its parameter node go."""
+        self.panel.leaveScene()
 
     def onSceneEndClose(self, caller, event) -> None:
-        """A new or loaded scene brings its own parameter node."""
+        """A new scene begins with its own parameter node."""
+        self._connectParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        """A loaded scene writes what it was saved with into the parameter node that is followed already."""
+        self.panel.setParameters(None)
         self._connectParameterNode()
 
     def _connectParameterNode(self) -> None:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
@@ -17,6 +16,7 @@ from brbs.scan_files import ALL, folder_scans, is_folder_of_scans, label_map_fil
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileName import fileName
+from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.VolumeExport import checkVolume, exportVolume, volumeFile
 
 from .SegmentationBatch import BATCH_FOLDER, EXPORTS, LIST_FILE, TABLE_FILE, SegmentationBatch
@@ -38,7 +38,7 @@ class BatchPreparation:
         pattern: names of the scans that are taken of a folder, such as ``*_T1.nii.gz``.
 
     Attributes:
-        files: the file of each volume node, by the node's ID, as far as it is known.
+        files: the file of each volume node, as far as it is known.
         batch: the batch, once it has been started.
 
     Raises:
@@ -59,8 +59,8 @@ class BatchPreparation:
         self._engine, self._model, self._output = engine, model, Path(output)
         self._options = ["--device", device, "--format", suffix, "--components", components]
         self.batch: SegmentationBatch | None = None
-        self.files: dict[str, Path] = {}
-        self._waiting: list[tuple[str, Path]] = []
+        self.files: dict[SceneNode, Path] = {}
+        self._waiting: list[tuple[SceneNode, Path]] = []
         self._scans: list[Path] = []
         before = SegmentationBatch(self._output)
         if before.readable and before.active:
@@ -88,8 +88,8 @@ class BatchPreparation:
             InputError: a volume cannot be exported, or the engine not be started.
         """
         if self._waiting:
-            nodeId, path = self._waiting.pop(0)
-            node = slicer.mrmlScene.GetNodeByID(nodeId)
+            remembered, path = self._waiting.pop(0)
+            node = remembered.node
             if node is None:  # deleted meanwhile
                 self._scans.remove(path)
             else:
@@ -113,9 +113,9 @@ class BatchPreparation:
         checkVolume(entry)
         onDisk = volumeFile(entry)
         path = onDisk or self._exportFile(entry.GetName())
-        self.files[entry.GetID()] = path
+        self.files[SceneNode(entry)] = path
         if onDisk is None:
-            self._waiting.append((entry.GetID(), path))
+            self._waiting.append((SceneNode(entry), path))
         if path not in self._scans:
             self._scans.append(path)
 

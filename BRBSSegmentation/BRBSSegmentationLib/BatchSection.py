@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
@@ -16,6 +15,7 @@ from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileDrop import FileDrop
 from BRBSTrainingLib.OwnVolumes import sceneScans
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
+from BRBSTrainingLib.SceneNode import SceneNode
 
 from .BatchPreparation import BatchPreparation
 from .Confidence import absentText, confidenceAdvice, confidenceMark, weakest, weakestText
@@ -37,8 +37,8 @@ class BatchSection:
 
     def __init__(self, ui, engine: Engine, guard, model: Callable, device: Callable[[], str], open: Callable) -> None:
         self._ui, self._engine, self._model, self._device, self._open = ui, engine, model, device, open
-        self._queue: dict[str | Path, str] = {}  # node IDs and files, with their names
-        self._files: dict[str, Path] = {}
+        self._queue: dict[SceneNode | Path, str] = {}  # volumes and files, with their names
+        self._files: dict[SceneNode, Path] = {}
         self._preparation: BatchPreparation | None = None
         self._batch: SegmentationBatch | None = None
         self._parameters = None
@@ -71,6 +71,15 @@ class BatchSection:
             self._ui.batchOutputEdit.currentPath = parameters.batchFolder
         else:
             parameters.batchFolder = self._ui.batchOutputEdit.currentPath
+
+    def leaveScene(self) -> None:
+        """The scene is closed: its volumes leave the list; those of a batch stay, so that it can be followed."""
+        if self._preparation is not None:
+            self._stop()
+        self._queue = {
+            key: name for key, name in self._queue.items() if isinstance(key, Path) or self._scan(key) is not None
+        }
+        self.update()
 
     def tick(self) -> None:
         """Takes in what has been done.
@@ -119,7 +128,7 @@ class BatchSection:
         scans = sceneScans()
         if not scans:
             raise InputError(_("The scene holds no volumes."))
-        self._add({node.GetID(): node.GetName() for node in scans})
+        self._add({SceneNode(node): node.GetName() for node in scans})
 
     def _chooseFolder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self._ui.batchTable, _("Folder of scans"))
@@ -161,16 +170,15 @@ class BatchSection:
         self.update()
 
     def _start(self) -> None:
-        inputs = [self._node(key) for key in self._queue if isinstance(key, Path) or self._node(key) is not None]
+        queue = {key: name for key, name in self._queue.items() if _input(key) is not None}
+        inputs = [_input(key) for key in queue]
         self._batch = None
         output = Path(self._ui.batchOutputEdit.currentPath)
         chosen = self._device(), self._parameters.batchFormat, componentsOf(self._parameters)
         self._preparation = BatchPreparation(self._engine, inputs, self._model().folder, output, *chosen)
-        self._files = self._preparation.files
+        files = self._preparation.files
+        self._queue, self._files = queue, {key: files[key] for key in queue if key in files}
         self.update()
-
-    def _node(self, key):
-        return key if isinstance(key, Path) else slicer.mrmlScene.GetNodeByID(key)
 
     def _prepare(self) -> None:
         try:
@@ -193,7 +201,7 @@ class BatchSection:
 
     def _show(self) -> None:
         key = self._table.selected()[0]
-        self._open(None if isinstance(key, Path) else self._node(key), self._scan(key), self._batch)
+        self._open(None if isinstance(key, Path) else key.node, self._scan(key), self._batch)
 
     # ---- texts
 
@@ -234,6 +242,11 @@ class BatchSection:
             "failed": _("The batch has failed: {message} What is done stays; start again to go on."),
             "finished": _("{message}. The table is {table}."),
         }[state].format(message=message, table=self._batch.table)
+
+
+def _input(key: SceneNode | Path):
+    """What is segmented: a file or a volume node; None: the volume is no longer in the scene."""
+    return key if isinstance(key, Path) else key.node
 
 
 def _isDone(scan: BatchScan) -> bool:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from BRBSTrainingLib.Annotation import editInSegmentEditor
 from BRBSTrainingLib.RowTable import NEUTRAL, Row, RowTable
+from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
@@ -32,7 +33,8 @@ class ResultSection:
     """
 
     def __init__(self, ui, trainingLogic, guard, say, studyChanged) -> None:
-        self._ui, self._logic, self._say, self._id = ui, trainingLogic, say, None
+        self._ui, self._logic, self._say = ui, trainingLogic, say
+        self._shown: SceneNode | None = None
         self._studyChanged = studyChanged
         self._table = RowTable(ui.resultTable, [_("Structure"), _("Confidence"), _("Volume (mL)")])
         actions = {
@@ -47,11 +49,11 @@ class ResultSection:
     @property
     def node(self):
         """The segmentation shown; None: none, or it was deleted."""
-        return slicer.mrmlScene.GetNodeByID(self._id) if self._id else None
+        return self._shown.node if self._shown else None
 
     def show(self, node) -> None:
         """Shows a segmentation's findings; None: nothing."""
-        self._id = node.GetID() if node else None
+        self._shown = SceneNode(node) if node else None
         self.update()
 
     def update(self) -> None:

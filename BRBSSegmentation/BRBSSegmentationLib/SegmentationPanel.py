@@ -89,6 +89,14 @@ class SegmentationPanel:
         self._updateButtons()
         self._result.update()
 
+    def leaveScene(self) -> None:
+        """The scene is closed: what is being made of its volumes is given up; a batch that runs goes on."""
+        if self._run is not None and self._run.active:
+            self._cancel()
+        self._batch.leaveScene()
+        self._result.show(None)
+        self.setParameters(None)
+
     def useModel(self, folder: str | Path) -> None:
         """Chooses the model of a folder; it comes onto the list if it is not there yet."""
         self.guard(lambda: self._models.use(folder))

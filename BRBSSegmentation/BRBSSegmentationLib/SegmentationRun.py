@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from BRBSTrainingLib.OwnVolumes import UNCERTAINTY
+from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
 from .ResultNode import SCAN_ROLE, noteConfidence, showResult
@@ -50,8 +51,8 @@ class SegmentationRun:
         uncertainty: bool,
         components: str,
     ) -> None:
-        self._worker, self._volumeId = worker, volumeNode.GetID()
-        self._targetId = segmentationNode.GetID() if segmentationNode else None
+        self._worker, self._volume = worker, SceneNode(volumeNode)
+        self._target = SceneNode(segmentationNode) if segmentationNode else None
         self._name, self._started = volumeNode.GetName(), time.monotonic()
         self.state, self.message, self.node, self.uncertaintyNode = SENT, transformNote(volumeNode), None, None
         worker.start()
@@ -108,12 +109,11 @@ class SegmentationRun:
             self._end(FINISHED, " ".join(filter(None, [self.message, _sentence(answer.get("message", ""))])))
 
     def _show(self) -> None:
-        volumeNode = slicer.mrmlScene.GetNodeByID(self._volumeId)
+        volumeNode = self._volume.node
         if volumeNode is None:
             raise InputError(_("The volume was deleted meanwhile; nothing was made of the result."))
-        target = slicer.mrmlScene.GetNodeByID(self._targetId) if self._targetId else None
-        self.node = showResult(self._labels, volumeNode, target)
-        self.node.SetNodeReferenceID(SCAN_ROLE, self._volumeId)
+        self.node = showResult(self._labels, volumeNode, self._target.node if self._target else None)
+        self.node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
 
     def _showUncertainty(self) -> None:
         if self._uncertainty is None or not self._uncertainty.exists():

@@ -8,7 +8,6 @@ from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
-import slicer
 from slicer.i18n import tr as _
 
 from brbs.checks import CheckedItem, trainable
@@ -24,6 +23,7 @@ from .EngineReport import EngineReport
 from .OwnVolumes import sceneScans
 from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
+from .SceneNode import SceneNode
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
 from .TrainingJob import TrainingJob
@@ -56,7 +56,7 @@ class StudySession:
         self.annotations: dict[Path, Annotation] = {}
         self.notice = ""
         self._checker = StudyChecker(logic.engine)
-        self._waiting: list[str] = []  # IDs of volume nodes to be added
+        self._waiting: list[SceneNode] = []  # volumes to be added
         self._changed: set[str] = set(ALL)
         self._jobSeen: tuple = ()
         self._sampleAwaited = False
@@ -178,7 +178,7 @@ class StudySession:
 
     def addVolumes(self, volumeNodes: Iterable) -> None:
         """Adds volumes of the scene as unlabeled scans, one after the other in later ticks."""
-        self._waiting += [node.GetID() for node in volumeNodes]
+        self._waiting += [SceneNode(node) for node in volumeNodes]
 
     def newVolumes(self) -> list:
         """Volumes of the scene that are not in the study and are no label map or the like."""
@@ -367,7 +367,7 @@ class StudySession:
         until = time.monotonic() + EXPORT_SECONDS
         try:
             while self._waiting and (not images or time.monotonic() < until):
-                node = slicer.mrmlScene.GetNodeByID(self._waiting.pop(0))
+                node = self._waiting.pop(0).node
                 if node is not None:  # it may have been deleted since
                     image, note = scanFile(self.study, node)
                     images.append(image)

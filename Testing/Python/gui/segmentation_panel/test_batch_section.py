@@ -140,6 +140,46 @@ def test_deleted_volumes_and_closed_scenes_do_no_harm(ui, tmp_path: Path) -> Non
     assert "no scans to be segmented" in ui.noticeLabel.text
 
 
+def test_list_is_not_taken_for_volumes_of_the_next_scene(ui, tmp_path: Path) -> None:
+    before = addSubject(1)[0].GetID()
+    click(ui.addBatchVolumesButton)
+    slicer.mrmlScene.Clear(0)
+    assert addSubject(2)[0].GetID() == before
+    assert rows(ui.batchTable) == [] and not ui.startBatchButton.enabled
+    begin(ui, tmp_path / "out")
+    wait(lambda: ended(ui))
+    assert [path.name for path in (tmp_path / "out").glob("*.seg.nrrd")] == ["Scan 2.seg.nrrd"]
+
+
+def test_scene_close_while_volumes_are_written_or_segmented(widget, ui, tmp_path: Path) -> None:
+    for seed in range(3):
+        addSubject(seed)
+    begin(ui, tmp_path / "out")
+    slicer.mrmlScene.Clear(0)
+    assert not ui.stopBatchButton.enabled and ui.batchTable.rowCount == 0
+    assert not list((tmp_path / "out").rglob("*.nrrd"))
+    addSubject(3)
+    begin(ui, tmp_path / "out")
+    wait(lambda: widget.panel._batch._batch is not None)
+    slicer.mrmlScene.Clear(0)
+    wait(lambda: ended(ui))
+    assert [row[:2] for row in rows(ui.batchTable)] == [["Scan 3", "done"]]
+
+
+def test_loaded_scene_writes_into_the_folder_it_was_saved_with(widget, ui, model: Path, tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "zweites")
+    ui.batchOutputEdit.currentPath = str(tmp_path / "Studie")
+    slicer.mrmlScene.SetURL(str(tmp_path / "Szene.mrml"))
+    assert slicer.mrmlScene.Commit()
+    ui.batchOutputEdit.currentPath = str(tmp_path / "Andere")
+    widget.useModel(tmp_path / "zweites")
+    assert slicer.mrmlScene.Connect()
+    assert ui.batchOutputEdit.currentPath == str(tmp_path / "Studie")
+    assert ui.modelSelector.currentText == "Nieren 001"
+    saved = widget.logic.getParameterNode()
+    assert (saved.batchFolder, saved.model) == (str(tmp_path / "Studie"), str(model))
+
+
 def test_scans_are_ranked_and_the_first_is_annotated(widget, ui, model: Path) -> None:
     import BRBSTraining
 

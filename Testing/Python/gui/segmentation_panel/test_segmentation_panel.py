@@ -144,7 +144,16 @@ def test_scene_close_while_a_scan_is_segmented(widget, ui) -> None:
     ui.inputSelector.setCurrentNode(addSubject(0)[0])
     click(ui.applyButton)
     slicer.mrmlScene.Clear(0)
-    wait(lambda: "deleted" in ui.stateLabel.text)
+    assert "Cancelled" in ui.stateLabel.text and not ui.cancelButton.enabled
     assert not ui.applyButton.enabled
     assert not ui.editButton.enabled
     segment(widget)
+
+
+def test_result_is_not_taken_for_a_node_of_the_next_scene(widget, ui) -> None:
+    before = segment(widget)[1].GetID()
+    slicer.mrmlScene.Clear(0)
+    while (made := addSubject(1)[1].GetID()) != before:
+        assert made < before
+    widget.enter()
+    assert ui.resultTable.rowCount == 0 and not ui.editButton.enabled

@@ -73,6 +73,21 @@ def test_all_volumes_of_the_scene_are_added_one_after_the_other(ui, tmp_path: Pa
     assert "no volume that is not in the study" in ui.noticeLabel.text
 
 
+def test_volumes_of_the_next_scene_are_not_added_for_waiting_ones(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("BRBSTrainingLib.StudySession.EXPORT_SECONDS", 0.0)
+    for seed in range(3):
+        addSubject(seed)
+    create(ui, tmp_path / "Studie")
+    click(ui.addAllScansButton)
+    assert widget.panel.session.hasMore
+    slicer.mrmlScene.Clear(0)
+    for seed in range(3, 6):
+        addSubject(seed)
+    wait(lambda: not widget.panel.session.hasMore)
+    assert {row[0] for row in texts(ui.scanTable)} <= {"Scan 0.nrrd", "Scan 1.nrrd", "Scan 2.nrrd"}
+    assert ui.scanTable.rowCount < 3
+
+
 @pytest.mark.parametrize("spoil, status, remedy", [
     (lambda atlas: atlas.labels.unlink(), "file gone", "put it back"),
     (lambda atlas: atlas.image.write_bytes(b"x"), "unusable", "copy"),
@@ -150,6 +165,24 @@ def test_scene_close_keeps_the_study(widget, ui, files: Path, tmp_path: Path) ->
     wait(lambda: ui.startButton.enabled)
     assert ui.atlasTable.rowCount == 2
     assert widget.logic.getParameterNode().studyFolder == str(tmp_path / "Studie")
+
+
+def test_loaded_scene_opens_the_study_it_was_saved_with(widget, ui, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    ui.minutesSpinBox.setValue(7)
+    widget.logic.getParameterNode().device = "cpu"
+    slicer.mrmlScene.SetURL(str(tmp_path / "Szene.mrml"))
+    assert slicer.mrmlScene.Commit()
+    create(ui, tmp_path / "Andere")
+    ui.minutesSpinBox.setValue(9)
+    widget.logic.getParameterNode().device = "auto"
+    assert slicer.mrmlScene.Connect()
+    assert widget.panel.session.study.folder == tmp_path / "Studie"
+    assert ui.studyPathEdit.currentPath == str(tmp_path / "Studie")
+    saved = widget.logic.getParameterNode()
+    assert (saved.studyFolder, saved.minutes, saved.device) == (str(tmp_path / "Studie"), 7, "cpu")
+    wait(lambda: ui.deviceSelector.count > 1)
+    assert ui.minutesSpinBox.value == 7 and ui.deviceSelector.currentText.startswith("cpu")
 
 
 def test_folders_and_files_are_chosen_in_dialogues(ui, files: Path, tmp_path: Path, monkeypatch) -> None:

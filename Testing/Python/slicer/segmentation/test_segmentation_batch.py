@@ -135,3 +135,16 @@ def test_bad_input_is_told_before_anything_is_begun(logic, model: Path, output: 
 def test_unusable_model_is_told_by_the_job(logic, output: Path, tmp_path: Path) -> None:
     batch = finish(logic.segmentBatch([addSubject(0)[0]], tmp_path, output, device="cpu"))
     assert batch.state == "failed" and "no model here" in batch.message
+
+
+def test_volumes_of_the_next_scene_are_not_written_under_the_old_names(logic, model: Path, output: Path) -> None:
+    from BRBSSegmentationLib.BatchPreparation import BatchPreparation
+
+    nodes = [addSubject(number)[0] for number in range(2)]
+    before = [node.GetID() for node in nodes]
+    preparation = BatchPreparation(logic.engine, nodes, model, output, "cpu", ".seg.nrrd", "all")
+    preparation.step()
+    slicer.mrmlScene.Clear(0)
+    assert [addSubject(number)[0].GetID() for number in (2, 3)] == before
+    preparation.step()
+    assert [path.name for path in output.rglob("*.nrrd")] == ["Scan 0.nrrd"]

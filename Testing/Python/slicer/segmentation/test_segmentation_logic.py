@@ -94,6 +94,16 @@ def test_nodes_deleted_meanwhile(logic, model: Path) -> None:
     assert "deleted" in run.message
 
 
+def test_volume_of_the_next_scene_gets_no_result_of_an_earlier_one(logic, model: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    before = volumeNode.GetID()
+    run = logic.startSegmentation(volumeNode, model, device="cpu")
+    slicer.mrmlScene.Clear(0)
+    assert addSubject(1)[0].GetID() == before
+    _wait(run)
+    assert (run.state, run.node) == ("failed", None) and "deleted" in run.message
+
+
 def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> None:
     run = logic.startSegmentation(addSubject(0)[0], model, device="cpu")
     while run.node is None and run.active:
@@ -101,7 +111,7 @@ def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> No
         time.sleep(0.01)
     slicer.mrmlScene.RemoveNode(run.node)
     _wait(run)
-    assert (run.state, run.message) == ("finished", "") and slicer.mrmlScene.GetNodeByID(run.node.GetID() or "") is None
+    assert run.state == "finished" and slicer.mrmlScene.GetNodeByID(run.node.GetID() or "") is None
 
 
 def test_models_are_added_removed_and_exchanged(logic, model: Path, tmp_path: Path, monkeypatch) -> None:
