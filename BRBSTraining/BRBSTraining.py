@@ -99,7 +99,7 @@ class BRBSTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = TrainingPanel(self.ui, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self._connectParameterNode()
 
     def cleanup(self) -> None:
@@ -117,7 +117,12 @@ class BRBSTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.setParameters(None)
 
     def onSceneEndClose(self, caller, event) -> None:
-        """A new or loaded scene brings its own parameter node."""
+        """A new scene begins with its own parameter node."""
+        self._connectParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        """A loaded scene writes what it was saved with into the parameter node that is followed already."""
+        self.panel.setParameters(None)
         self._connectParameterNode()
 
     def _connectParameterNode(self) -> None:
