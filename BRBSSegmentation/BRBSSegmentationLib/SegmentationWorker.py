@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from brbs.worker_client import WorkerClient
 from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.ProcessTree import endTree
 
 
 class SegmentationWorker:
@@ -85,6 +86,5 @@ class SegmentationWorker:
             try:
                 self._process.wait(1)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                endTree(self._process)
         self._process = None

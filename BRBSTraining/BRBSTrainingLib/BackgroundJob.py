@@ -14,6 +14,8 @@ from slicer.i18n import tr as _
 from brbs.errors import InputError
 from brbs.job import ACTIVE_STATES, JobReader
 
+from .ProcessTree import endTree
+
 LOG_FILE = "log.txt"
 BITE = 64 * 1024  # bytes of events taken at a time, so that the application never waits
 ENDED_STATES = ("finished", "failed")
@@ -105,9 +107,7 @@ class BackgroundJob:
         here = content.get("host") == platform.node()
         if not (here and self.active):
             return
-        # What was started may be a launcher: it ends when the job does, and ends others that it has started. It is
-        # asked, not killed, while the job has not told its number.
-        if pid := content.get("pid"):
+        if self._process is not None and self._process.poll() is None:
+            endTree(self._process)  # also while the job has not told its number
+        elif pid := content.get("pid"):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        elif self._process is not None:
-            self._process.terminate()

@@ -90,8 +90,8 @@ def _environment(python: str) -> dict[str, str]:
 
 
 def _flags(detached: bool) -> dict:
-    """What lets a child outlive Slicer, and keeps a console window from popping up on Windows."""
+    """What lets a child outlive Slicer, or be ended with its children, without a console window on Windows."""
     if os.name == "nt":
         group = subprocess.CREATE_NEW_PROCESS_GROUP if detached else 0
         return {"creationflags": subprocess.CREATE_NO_WINDOW | group}
-    return {"start_new_session": detached}
+    return {"start_new_session": True}

@@ -10,6 +10,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from .Engine import Engine
+from .ProcessTree import endTree
 
 
 class EngineCall:
@@ -46,7 +47,5 @@ class EngineCall:
 
     def close(self) -> None:
         """Ends the process, if it still runs, and removes what it printed."""
-        if self.exitCode is None:
-            self._process.kill()
-            self._process.wait()
+        endTree(self._process)
         self._folder.cleanup()
