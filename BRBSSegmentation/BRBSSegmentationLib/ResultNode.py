@@ -10,8 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
+from brbs.errors import InputError
 from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
 from BRBSTrainingLib.SegmentationTemplate import addEmptySegment, addSegmentationNode
@@ -38,7 +40,7 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
         The vtkMRMLSegmentationNode.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or the segmentation takes no label map.
     """
     image = read_label_map(labelsFile, allow_empty=True)
     labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()] or labels
@@ -46,15 +48,14 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     bent = needsResampling(volumeNode)
     node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())
     node.RemoveAttribute(CONFIDENCE_ATTRIBUTE)  # that of the segments which are replaced
-    wasModifying = node.StartModify()
-    segmentation = node.GetSegmentation()
-    segmentation.RemoveAllSegments()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    values = sitk.GetArrayViewFromImage(image)
-    matrix = _imageToNode(image, node)
-    for label in labels:
-        _addSegment(node, label, values == label.value, matrix)
-    node.EndModify(wasModifying)
+    with slicer.util.NodeModify(node):
+        node.GetSegmentation().RemoveAllSegments()
+        node.SetSourceRepresentationToBinaryLabelmap()  # segments of a closed surface would take no label map
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        values = sitk.GetArrayViewFromImage(image)
+        matrix = _imageToNode(image, node)
+        for label in labels:
+            _addSegment(node, label, values == label.value, matrix)
     return node
 
 
@@ -95,4 +96,6 @@ def _addSegment(node, label: Label, mask: np.ndarray, matrix: np.ndarray) -> Non
     oriented.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
     oriented.GetPointData().SetScalars(numpy_to_vtk(box.ravel(), deep=True))
     logic = slicer.vtkSlicerSegmentationsModuleLogic
-    logic.SetBinaryLabelmapToSegment(oriented, node, segmentId, logic.MODE_REPLACE, oriented.GetExtent())
+    if not logic.SetBinaryLabelmapToSegment(oriented, node, segmentId, logic.MODE_REPLACE, oriented.GetExtent()):
+        problem = _("{node}: Slicer cannot put {structure} into it; choose another output segmentation")
+        raise InputError(problem.format(node=node.GetName(), structure=label.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import slicer
 import vtk
 from scene_nodes import SPACING, addGridTransform, addLinearTransform, addVolume, obliqueMatrix
 
+from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import write_label_map
 from BRBSSegmentationLib.Measurements import measurementTable
@@ -109,6 +111,29 @@ def test_chosen_node_takes_the_result(scene, tmp_path: Path) -> None:
     assert showResult(path, volumeNode, node) is node
     assert node.GetSegmentation().GetNumberOfSegments() == 3
     assert node.GetName() == "Meins"
+
+
+def test_segmentation_of_closed_surfaces_takes_the_result(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    path, values = resultOf(volumeNode, tmp_path)
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Flächen")
+    output.SetSourceRepresentationToClosedSurface()
+    sphere = vtk.vtkSphereSource()
+    sphere.Update()
+    output.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "Kugel", [1.0, 0.0, 0.0])
+    segmentation = showResult(path, volumeNode, output).GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 3
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(output, segmentation.GetNthSegmentID(0), volumeNode)
+    np.testing.assert_array_equal(voxels != 0, values == 3)
+
+
+def test_segmentation_that_takes_no_label_map_is_told(scene, tmp_path: Path, monkeypatch) -> None:
+    volumeNode = addVolume()
+    path, _ = resultOf(volumeNode, tmp_path)
+    refusing = SimpleNamespace(MODE_REPLACE=0, SetBinaryLabelmapToSegment=lambda *_: False)
+    monkeypatch.setattr(slicer, "vtkSlicerSegmentationsModuleLogic", refusing)
+    with pytest.raises(InputError, match="Leber.*another output segmentation"):
+        showResult(path, volumeNode)
 
 
 def test_volumes_and_confidence_become_a_table(scene, tmp_path: Path) -> None:
