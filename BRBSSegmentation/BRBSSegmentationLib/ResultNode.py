@@ -86,16 +86,25 @@ def _imageToNode(image: sitk.Image, node) -> np.ndarray:
 def _addSegment(node, label: Label, mask: np.ndarray, matrix: np.ndarray) -> None:
     """Adds a structure, also one of which nothing was found."""
     segmentId = addEmptySegment(node, label)
-    found = np.argwhere(mask)
-    if len(found) == 0:
+    box = _boundingBox(mask)
+    if box is None:
         return
-    low, high = found.min(axis=0), found.max(axis=0) + 1
-    box = np.ascontiguousarray(mask[tuple(map(slice, low, high))].astype(np.uint8))
+    voxels = np.ascontiguousarray(mask[box].astype(np.uint8))
     oriented = slicer.vtkOrientedImageData()
-    oriented.SetExtent(*(int(bound) for a, b in zip(low[::-1], high[::-1]) for bound in (a, b - 1)))
+    oriented.SetExtent(*(bound for span in box[::-1] for bound in (span.start, span.stop - 1)))
     oriented.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    oriented.GetPointData().SetScalars(numpy_to_vtk(box.ravel(), deep=True))
+    oriented.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if not logic.SetBinaryLabelmapToSegment(oriented, node, segmentId, logic.MODE_REPLACE, oriented.GetExtent()):
         problem = _("{node}: Slicer cannot put {structure} into it; choose another output segmentation")
         raise InputError(problem.format(node=node.GetName(), structure=label.name))
+
+
+def _boundingBox(mask: np.ndarray) -> tuple[slice, ...] | None:
+    """Where a structure lies along each axis; None: nowhere.
+
+    Found by projections: a list of all its voxels would take 24 bytes for each of them.
+    """
+    projections = (mask.any(axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
+    found = [np.flatnonzero(projection) for projection in projections]
+    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in found) if len(found[0]) else None

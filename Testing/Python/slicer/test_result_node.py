@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,31 @@ def test_segmentation_that_takes_no_label_map_is_told(scene, tmp_path: Path, mon
     monkeypatch.setattr(slicer, "vtkSlicerSegmentationsModuleLogic", refusing)
     with pytest.raises(InputError, match="Leber.*another output segmentation"):
         showResult(path, volumeNode)
+
+
+@pytest.mark.parametrize("place", [np.s_[0, 0, 0], np.s_[-1, -1, -1], np.s_[2:4, -1, 3:6]])
+def test_structure_at_the_border_is_whole(scene, tmp_path: Path, place) -> None:
+    array = np.zeros((6, 8, 10), np.int16)
+    array[place] = 1500
+    volumeNode = addVolume(array=array)
+    path, values = resultOf(volumeNode, tmp_path)
+    node = showResult(path, volumeNode)
+    found, *absent = (
+        slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volumeNode) != 0
+        for segmentId in node.GetSegmentation().GetSegmentIDs()
+    )
+    np.testing.assert_array_equal(found, array > 1000)
+    assert not np.any(absent)
+
+
+def test_large_structure_takes_little_memory(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume(array=np.full((60, 60, 60), 1500, np.int16))
+    path, values = resultOf(volumeNode, tmp_path)
+    tracemalloc.start()
+    showResult(path, volumeNode)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * values.size
 
 
 def test_volumes_and_confidence_become_a_table(scene, tmp_path: Path) -> None:
