@@ -6,6 +6,7 @@ from pathlib import Path
 
 import slicer
 from tiny_study import SCHEMA, SETTINGS, write_study
+from training_nodes import addSubject
 
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
@@ -46,4 +47,21 @@ def test_what_the_modules_have_made_is_no_scan(application, tmp_path: Path) -> N
         if attribute:
             node.SetAttribute(attribute, "1")
     assert [node.GetName() for node in session.newVolumes()] == ["scan"]
+    session.close()
+
+
+def test_volumes_of_the_next_scene_are_not_added_for_waiting_ones(application, tmp_path: Path) -> None:
+    import BRBSTraining
+    from BRBSTrainingLib.StudySession import StudySession
+
+    session = StudySession(BRBSTraining.BRBSTrainingLogic())
+    session.create(str(tmp_path / "study"))
+    waiting = addSubject(0)[0]
+    before = waiting.GetID()
+    session.addVolumes([waiting])
+    slicer.mrmlScene.Clear(0)
+    assert addSubject(1)[0].GetID() == before
+    while session.hasMore:
+        session.tick()
+    assert session.study.study.unlabeled == []
     session.close()

@@ -73,21 +73,6 @@ def test_all_volumes_of_the_scene_are_added_one_after_the_other(ui, tmp_path: Pa
     assert "no volume that is not in the study" in ui.noticeLabel.text
 
 
-def test_volumes_of_the_next_scene_are_not_added_for_waiting_ones(widget, ui, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("BRBSTrainingLib.StudySession.EXPORT_SECONDS", 0.0)
-    for seed in range(3):
-        addSubject(seed)
-    create(ui, tmp_path / "Studie")
-    click(ui.addAllScansButton)
-    assert widget.panel.session.hasMore
-    slicer.mrmlScene.Clear(0)
-    for seed in range(3, 6):
-        addSubject(seed)
-    wait(lambda: not widget.panel.session.hasMore)
-    assert {row[0] for row in texts(ui.scanTable)} <= {"Scan 0.nrrd", "Scan 1.nrrd", "Scan 2.nrrd"}
-    assert ui.scanTable.rowCount < 3
-
-
 @pytest.mark.parametrize("spoil, status, remedy", [
     (lambda atlas: atlas.labels.unlink(), "file gone", "put it back"),
     (lambda atlas: atlas.image.write_bytes(b"x"), "unusable", "copy"),
