@@ -25,6 +25,7 @@ from brbs.settings import DEFAULT_PRESET, PRESETS
 from BRBSTrainingLib.AllDevices import trainCommand
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
 from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.InspectorLayout import registerInspectorLayout
 from BRBSTrainingLib.InspectorRun import InspectorRequest, InspectorRun
 from BRBSTrainingLib.InspectorScene import InspectorScene
 from BRBSTrainingLib.KnownModels import KnownModel, knownModels
@@ -55,6 +56,7 @@ class BRBSTraining(ScriptedLoadableModule):
             "IEEE TNNLS 2022, doi:10.1109/TNNLS.2022.3190452."
         )
         slicer.app.connect("startupCompleted()", registerSampleStudy)
+        slicer.app.connect("startupCompleted()", registerInspectorLayout)
 
 
 @parameterNodeWrapper

@@ -15,6 +15,13 @@ CONTENTS = {  # by view: short name, colour, background and labels
 }
 
 
+def registerInspectorLayout() -> None:
+    """Tells Slicer of the three views, so that a scene which was saved with them finds them when it is loaded."""
+    layout = _layoutNode()
+    if layout is not None and not layout.IsLayoutDescription(ARRANGEMENT):  # without a main window there is no layout
+        layout.AddLayoutDescription(ARRANGEMENT, _description())
+
+
 class InspectorLayout:
     """Shows a sample in the slice views.
 
@@ -36,8 +43,7 @@ class InspectorLayout:
         layout = _layoutNode()
         if not self.sideBySide:
             self._before = layout.GetViewArrangement()
-        if not layout.IsLayoutDescription(ARRANGEMENT):
-            layout.AddLayoutDescription(ARRANGEMENT, _description())
+        registerInspectorLayout()
         layout.SetViewArrangement(ARRANGEMENT)
         for name, (*_unused, background, labels) in CONTENTS.items():
             composite = _composite(name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import slicer
 from inspector_folder import write_folder
+from standin.scene import installScene
 
 from BRBSTrainingLib.InspectorLayout import InspectorLayout
 from BRBSTrainingLib.InspectorPath import STEPS, InspectorPath
@@ -60,6 +63,21 @@ def test_side_by_side_and_back(shown) -> None:
     assert arrangement() == before
     assert fieldIsIn("Red") and fieldIsIn("Yellow")
     assert contents("Red") == contents("Yellow") == (GENERATED, None, GENERATED_LABELS)
+
+
+def test_scene_saved_side_by_side_has_its_views_in_an_application_just_started(shown, tmp_path) -> None:
+    import BRBSTraining
+
+    BRBSTraining.BRBSTraining(SimpleNamespace())
+    InspectorLayout(shown).show()
+    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
+    assert slicer.mrmlScene.Commit()
+    scene = installScene()
+    slicer.app.startupCompleted.emit()
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Connect()
+    layout = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    assert all(name in layout.GetCurrentLayoutDescription() for name in ("BRBSAtlas", "BRBSGenerated", "BRBSTarget"))
 
 
 def fieldIsIn(name: str) -> bool:
