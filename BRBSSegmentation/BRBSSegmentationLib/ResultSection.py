@@ -63,6 +63,7 @@ class ResultSection:
         self._table.show([_row(name, volume, confidence) for name, volume in volumes.items()])
         for button in (self._ui.show3DButton, self._ui.tableButton, self._ui.editButton):
             button.enabled = node is not None
+        self._ui.show3DButton.checked = node is not None and _isIn3D(node)
         study = node.GetAttribute(STUDY_ATTRIBUTE) if node else None
         self._ui.addToStudyButton.enabled = bool(study) and self._scan() is not None
 
@@ -88,6 +89,14 @@ class ResultSection:
         text = _("{scan} is an atlas of the study {study} now; train again to learn from it.")
         self._say(" ".join([text.format(scan=self._scan().GetName(), study=study.name), note]).strip())
         self._studyChanged()
+
+
+def _isIn3D(node) -> bool:
+    """Whether the structures are seen in 3D: new ones have no surface yet."""
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    display = node.GetDisplayNode()
+    isShown = display is not None and bool(display.GetVisibility3D())
+    return isShown and node.GetSegmentation().ContainsRepresentation(surface)
 
 
 def _row(name: str, volume: float, confidence: Mapping[str, float | None]) -> Row:

@@ -20,7 +20,7 @@ from BRBSTrainingLib.KnownModels import KnownModel, studyOf
 from .BatchSection import BatchSection
 from .ModelSection import ModelSection
 from .RankingSection import RankingSection
-from .ResultNode import SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE
+from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE
 from .ResultSection import ResultSection
 from .SegmentationBatch import BatchScan, SegmentationBatch, loadResult
 from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun, componentsOf
@@ -186,21 +186,23 @@ class SegmentationPanel:
         return " ".join(filter(None, [text, self._run.message, "" if self._run.state == FAILED else seconds]))
 
     def _showResult(self) -> None:
-        self._show(self._run.node, self._ui.inputSelector.currentNode(), self._runModel.study)
+        self._show(self._run.node, self._runModel.study)
 
-    def _show(self, node, volumeNode, study: Path | None) -> None:
+    def _show(self, node, study: Path | None) -> None:
         """The overlay is seen at once."""
         if node.GetAttribute(STUDY_ATTRIBUTE) is None and study is not None:
             node.SetAttribute(STUDY_ATTRIBUTE, str(study))
         self._result.show(node)
-        slicer.util.setSliceViewerLayers(background=volumeNode)
+        scan = node.GetNodeReference(SCAN_ROLE)
+        if scan is not None:  # it may have been deleted since
+            slicer.util.setSliceViewerLayers(background=scan)
 
     def _openResult(self, volumeNode, scan: BatchScan, batch: SegmentationBatch) -> None:
         """Shows what a batch has found in a scan."""
         volumeNode = volumeNode or scanNode(scan.scan)
         node = loadResult(scan, volumeNode, batch)
         self._ui.inputSelector.setCurrentNode(volumeNode)
-        self._show(node, volumeNode, studyOf(batch.model))
+        self._show(node, studyOf(batch.model))
 
     def _openRanked(self, scan: Path) -> None:
         """Loads a scan of the study and segments it, so that it only has to be corrected."""

@@ -157,3 +157,29 @@ def test_result_is_not_taken_for_a_node_of_the_next_scene(widget, ui) -> None:
         assert made < before
     widget.enter()
     assert ui.resultTable.rowCount == 0 and not ui.editButton.enabled
+
+
+def test_button_tells_whether_the_result_is_in_3d(widget, ui) -> None:
+    node = segment(widget)[1]
+    click(ui.show3DButton)
+    assert ui.show3DButton.checked
+    ui.outputSelector.setCurrentNode(node)
+    assert segment(widget, seed=1)[1] is node
+    assert not ui.show3DButton.checked  # the new structures have no surface
+    click(ui.show3DButton)
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface") and node.GetDisplayNode().GetVisibility3D()
+    widget.enter()
+    assert ui.show3DButton.checked
+    node.GetDisplayNode().SetVisibility3D(False)
+    widget.enter()
+    assert not ui.show3DButton.checked
+
+
+def test_views_show_the_scan_of_the_result(widget, ui) -> None:
+    scan, other = addSubject(0)[0], addSubject(1)[0]
+    ui.inputSelector.setCurrentNode(scan)
+    click(ui.applyButton)
+    ui.inputSelector.setCurrentNode(other)
+    wait(lambda: not widget.panel._run.active)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {composite.GetBackgroundVolumeID() for composite in composites} == {scan.GetID()}
