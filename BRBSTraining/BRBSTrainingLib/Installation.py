@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from brbs.errors import InputError
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
+DECLINED = "User declined"  # how Slicer's pip_ensure tells of a no, by an error that has no class of its own
 ANOTHER_PYTHON = "Or install PyTorch in another Python and choose it as engine Python under Advanced."
 
 
@@ -60,7 +61,16 @@ def _installRequirements() -> None:
         question = _("Download and install these Python packages into Slicer?")
         names = REQUIREMENTS.read_text(encoding="utf-8")
         if not slicer.util.confirmOkCancelDisplay(f"{question}\n{names}", "BRBS"):
-            raise InputError(_("Nothing was installed; press Install to try again.")) from None
+            raise _refusal() from None
         slicer.util.pip_install(["-r", str(REQUIREMENTS)])
         return
-    pip_ensure(load_requirements(str(REQUIREMENTS)), requester="BRBS")
+    try:
+        pip_ensure(load_requirements(str(REQUIREMENTS)), requester="BRBS")
+    except RuntimeError as error:
+        if DECLINED in str(error):
+            raise _refusal() from None
+        raise
+
+
+def _refusal() -> InputError:
+    return InputError(_("Nothing was installed; press Install to try again."))

@@ -72,6 +72,15 @@ def test_old_slicer_installs_nothing_without_consent(install, pip, oldSlicer) ->
     assert pip == []
 
 
+def test_new_slicer_installs_nothing_without_consent(install, pip, monkeypatch) -> None:
+    def decline(*_, **__) -> None:
+        raise RuntimeError("User declined package installation")
+
+    monkeypatch.setattr(slicer.packaging, "pip_ensure", decline)
+    with pytest.raises(InputError, match="^Nothing was installed; press Install to try again.$"):
+        install(["tqdm"])
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_reason_of_a_failure_is_told_with_what_to_do(install, pip, monkeypatch, request, old: bool) -> None:
     def fail(*_, **__) -> None:
