@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import slicer
@@ -127,7 +128,8 @@ class SegmentationRun:
         self.state, self.message = state, message
         for path in [self._labels, self._uncertainty, self._source if self._scan is None else None]:
             if path is not None:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows keeps what the worker is reading; it goes with the worker's folder
+                    path.unlink()
 
 
 def _sentence(message: str) -> str:

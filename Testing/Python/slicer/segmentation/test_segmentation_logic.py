@@ -104,6 +104,21 @@ def test_volume_of_the_next_scene_gets_no_result_of_an_earlier_one(logic, model:
     assert (run.state, run.node) == ("failed", None) and "deleted" in run.message
 
 
+def test_cancel_while_the_worker_reads_the_scan(logic, model: Path, monkeypatch) -> None:
+    """Windows removes no file that another process reads."""
+    unlink = Path.unlink
+
+    def unlinkUnlessRead(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("scan "):
+            raise PermissionError(path)
+        unlink(path, missing_ok)
+
+    run = logic.startSegmentation(addSubject(0)[0], model, device="cpu")
+    monkeypatch.setattr(Path, "unlink", unlinkUnlessRead)
+    run.cancel()
+    assert (run.state, run.message) == ("failed", "Cancelled.")
+
+
 def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> None:
     run = logic.startSegmentation(addSubject(0)[0], model, device="cpu")
     while run.node is None and run.active:
