@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
@@ -93,12 +95,13 @@ def annotatedVolume(annotation: Annotation):
 
 
 def scanNode(scan: Path):
-    """The volume node of a scan: the one that was read from its file, or a new one.
+    """The volume node of a scan: the one that was read from its file or its DICOM folder, or a new one.
 
     Raises:
         InputError: it cannot be loaded.
     """
-    return _loadedVolume(scan) or _load(scan)
+    files = _slices(scan) if is_dicom_folder(scan) else [scan]
+    return _loadedVolume(files) or _load(scan, files[0])
 
 
 def editInSegmentEditor(segmentationNode, volumeNode) -> None:
@@ -127,23 +130,31 @@ def endAnnotation(segmentationNode) -> None:
     segmentationNode.RemoveAttribute(STUDY_ATTRIBUTE)
 
 
-def _loadedVolume(scan: Path):
-    """The volume node that was read from the file, if there is one."""
+def _slices(folder: Path) -> list[Path]:
+    """Files of the series that the engine takes from a DICOM folder: the one with most slices."""
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in series]
+    if not files:
+        problem = _("{folder}: holds no DICOM series; put its slices back, or remove the scan from the study")
+        raise InputError(problem.format(folder=folder))
+    return list(map(Path, max(files, key=len)))
+
+
+def _loadedVolume(files: Collection[Path]):
+    """The volume node that was read from one of the files, if there is one."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         storage = node.GetStorageNode()
-        if storage is not None and storage.GetFileName() and Path(storage.GetFileName()) == scan:
+        if storage is not None and storage.GetFileName() and Path(storage.GetFileName()) in files:
             return node
     return None
 
 
-def _load(scan: Path):
+def _load(scan: Path, file: Path):
     if not scan.exists():
         problem = _("{scan}: no such file; put it back, or remove the scan from the study")
         raise InputError(problem.format(scan=scan))
     try:
-        # Any slice of a DICOM series brings the others along.
-        first = next(path for path in sorted(scan.iterdir()) if path.is_file()) if is_dicom_folder(scan) else scan
-        return slicer.util.loadVolume(str(first))
+        return slicer.util.loadVolume(str(file))  # a slice of a DICOM series brings the others along
     except RuntimeError as error:
         raise InputError(_("{scan}: Slicer cannot load it ({error})").format(scan=scan, error=error)) from error
 
