@@ -59,7 +59,7 @@ def test_files_are_kept_until_the_next_run_has_succeeded(logic, sources) -> None
     first = run.folder
     assert (first / files.SAMPLES).is_file() and len(read_json(first / files.FIGURES)["samples"]) == 2
     run.start(replace(request, atlas="nobody"))
-    with pytest.raises(InputError, match="no atlas"):
+    with pytest.raises(InputError, match="not an atlas"):
         wait(run.poll)
     assert run.folder == first and first.is_dir() and not run.busy
     run.close()
