@@ -16,6 +16,7 @@ from BRBSTrainingLib.FileDrop import FileDrop
 from BRBSTrainingLib.OwnVolumes import sceneScans
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 from BRBSTrainingLib.SceneNode import SceneNode
+from BRBSTrainingLib.Section import onClick
 
 from .BatchPreparation import BatchPreparation
 from .Confidence import absentText, confidenceAdvice, confidenceMark, weakest, weakestText
@@ -52,8 +53,7 @@ class BatchSection:
             ui.stopBatchButton: self._stop,
             ui.openBatchResultButton: self._show,
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        onClick(actions, guard)
         ui.batchTable.connect("itemSelectionChanged()", self.updateButtons)
         ui.batchOutputEdit.connect("currentPathChanged(QString)", lambda path: guard(self._outputChosen))
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from brbs.model_preview import PREVIEW_FILE
 from BRBSTrainingLib.KnownModels import KnownModel
+from BRBSTrainingLib.Section import onClick
 
 PICTURE_SIZE = 96  # pixels
 
@@ -35,8 +36,7 @@ class ModelSection:
             ui.exportModelButton: self._export,
             ui.removeModelButton: self._remove,
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        onClick(actions, guard)
 
     @property
     def model(self) -> KnownModel | None:

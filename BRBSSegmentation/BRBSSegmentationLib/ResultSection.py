@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from BRBSTrainingLib.Annotation import editInSegmentEditor
 from BRBSTrainingLib.RowTable import NEUTRAL, Row, RowTable
 from BRBSTrainingLib.SceneNode import SceneNode
+from BRBSTrainingLib.Section import onClick
 from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
@@ -43,8 +44,7 @@ class ResultSection:
             ui.editButton: lambda: editInSegmentEditor(self.node, self._scan()),
             ui.addToStudyButton: self._addToStudy,
         }
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: guard(action))
+        onClick(actions, guard)
 
     @property
     def node(self):

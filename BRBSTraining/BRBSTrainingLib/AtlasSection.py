@@ -13,7 +13,7 @@ from brbs.pairing import find_pairs, pair_files
 
 from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .StudySession import StudySession
 
 MARKS = {"ready": GOOD, "structure": ODD, "odd": ODD}
@@ -32,7 +32,7 @@ class AtlasSection(Section):
             ui.addAtlasFolderButton: self._chooseFolder,
             ui.removeAtlasButton: self._remove,
         }
-        self._onClick(actions)
+        onClick(actions, guard)
         ui.atlasTable.connect("itemSelectionChanged()", self.updateButtons)
         for selector in (ui.atlasVolumeSelector, ui.atlasSegmentationSelector):
             selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())

@@ -9,7 +9,7 @@ from brbs import __version__
 
 from .DeviceSelector import deviceText
 from .Installation import install
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .StudySession import StudySession
 
 
@@ -20,7 +20,7 @@ class EngineSection(Section):
         super().__init__(ui, session, guard)
         ui.pythonPathEdit.currentPath = session.logic.engine.chosenPython
         ui.pythonPathEdit.connect("currentPathChanged(QString)", self._choosePython)
-        self._onClick({ui.installButton: self._install, ui.askEngineButton: session.askEngine})
+        onClick({ui.installButton: self._install, ui.askEngineButton: session.askEngine}, guard)
 
     def update(self) -> None:
         """Shows what is known of the engine."""

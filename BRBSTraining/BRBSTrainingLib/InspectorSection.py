@@ -20,7 +20,7 @@ from .InspectorPath import InspectorPath
 from .InspectorRun import InspectorRun
 from .InspectorScene import BOARD, GENERATED, JACOBIAN, MAGNITUDE, TARGET
 from .RowTable import RowTable
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .SettingsSection import SettingsSection
 from .StudySession import StudySession
 
@@ -56,7 +56,7 @@ class InspectorSection(Section):
             ui.nextSampleButton: lambda: self._step(1),
             ui.saveSheetButton: self._saveSheet,
         }
-        self._onClick(actions)
+        onClick(actions, guard)
         ui.alphaSlider.connect("valueChanged(double)", self._slideAlpha)
         ui.betaSlider.connect("valueChanged(double)", self._slideBeta)
         ui.fadeSlider.connect("valueChanged(double)", lambda value: self._lay())

@@ -14,7 +14,7 @@ from .Annotation import Annotation
 from .AtlasSection import MARKS, statusText
 from .FileDrop import FILTER, FileDrop
 from .RowTable import BAD, BUSY, Row, RowTable
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .StudySession import StudySession
 
 
@@ -34,7 +34,7 @@ class ScanSection(Section):
             ui.annotateButton: lambda: session.annotate(self._table.selected()[0]),
             ui.finishAnnotationButton: self._finishAnnotation,
         }
-        self._onClick(actions)
+        onClick(actions, guard)
         ui.scanTable.connect("itemSelectionChanged()", self.updateButtons)
         ui.scanVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.updateButtons())
 

@@ -1,4 +1,4 @@
-"""What the sections of the training panel have in common."""
+"""What the sections of the panels have in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from collections.abc import Callable, Mapping
 from .StudySession import StudySession
 
 Guard = Callable[[Callable[[], object]], None]
+
+
+def onClick(actions: Mapping[object, Callable[[], object]], guard: Guard) -> None:
+    """Connects buttons with what they do.
+
+    Args:
+        actions: what each button does.
+        guard: runs a function and shows what is wrong with its input.
+    """
+    for button, action in actions.items():
+        button.connect("clicked(bool)", lambda checked, action=action: guard(action))
 
 
 class Section:
@@ -24,8 +35,3 @@ class Section:
     def update(self) -> None:
         """Shows the session as it is now."""
         raise NotImplementedError
-
-    def _onClick(self, actions: Mapping[object, Callable[[], object]]) -> None:
-        """Connects buttons with what they do; what is wrong with its input is shown."""
-        for button, action in actions.items():
-            button.connect("clicked(bool)", lambda checked, action=action: self._guard(action))

@@ -11,7 +11,7 @@ from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.segments import default_label
 
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .StudySession import StudySession
 from .TerminologyDialog import askTerminology, terminologyName
 
@@ -36,7 +36,7 @@ class StructuresSection(Section):
         table.connect("cellChanged(int,int)", lambda row, column: guard(lambda: self._edited(row, column)))
         table.connect("cellDoubleClicked(int,int)", lambda row, column: guard(lambda: self._choose(row, column)))
         table.connect("itemSelectionChanged()", self.updateButtons)
-        self._onClick({ui.addStructureButton: self._add, ui.removeStructureButton: self._remove})
+        onClick({ui.addStructureButton: self._add, ui.removeStructureButton: self._remove}, guard)
 
     def update(self) -> None:
         """Shows the study's structures as they are now."""

@@ -13,7 +13,7 @@ from brbs.model_description import MODEL_FILE
 from brbs.settings import PRESETS
 
 from .BackgroundJob import ENDED_STATES
-from .Section import Guard, Section
+from .Section import Guard, Section, onClick
 from .SettingsSection import SettingsSection, durationText
 from .StudySession import StudySession
 
@@ -41,7 +41,7 @@ class TrainSection(Section):
             ui.openModelButton: self._useModel,
             ui.copyLogButton: lambda: qt.QApplication.clipboard().setText(ui.logText.plainText),
         }
-        self._onClick(actions)
+        onClick(actions, guard)
         ui.logGroup.connect("toggled(bool)", lambda shown: self._showLog())
 
     def update(self) -> None:
