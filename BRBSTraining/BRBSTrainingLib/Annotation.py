@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
+from brbs.dicom_slices import series_files
 from brbs.errors import InputError
 from brbs.image_files import is_dicom_folder
 from brbs.label_schema import LabelSchema
@@ -132,12 +132,11 @@ def endAnnotation(segmentationNode) -> None:
 
 def _slices(folder: Path) -> list[Path]:
     """Files of the series that the engine takes from a DICOM folder: the one with most slices."""
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in series]
-    if not files:
+    series = series_files(folder)
+    if not series:
         problem = _("{folder}: holds no DICOM series; put its slices back, or remove the scan from the study")
         raise InputError(problem.format(folder=folder))
-    return list(map(Path, max(files, key=len)))
+    return list(map(Path, series[0]))
 
 
 def _loadedVolume(files: Collection[Path]):

@@ -1,4 +1,4 @@
-"""What ITK does not say of DICOM slices: that a file ends too early; it fills up what is missing."""
+"""Which slices of a DICOM folder are read, and what ITK does not say of them: that a file ends too early."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from .errors import InputError
 _LONGEST_PREAMBLE = 4096  # bytes, within which a file tells how its voxels are packed
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
 _UNPACKED = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2")
+
+
+def series_files(folder: Path) -> list[list[str]]:
+    """Files of each DICOM series in a folder, in the order of their slices; the series with most slices is first."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    series = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name)) for name in names]
+    return sorted(series, key=len, reverse=True)
 
 
 def check_slices(files: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_slices import check_slices
+from .dicom_slices import check_slices, series_files
 from .errors import InputError
 from .files import replacing
 from .image_files import IMAGE_SUFFIXES, check_writable_suffix, image_suffix
@@ -198,13 +198,12 @@ def _refuse_components(path: Path, count: int) -> NoReturn:
 
 def _read_dicom(folder: Path, pixel_type: int) -> sitk.Image:
     with _plain_errors(folder):
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in series]
-        if not files:
+        series = series_files(folder)
+        if not series:
             raise InputError(f"{folder}: holds no DICOM series; give an image file or a folder of DICOM slices")
-        slices = max(files, key=len)
-        if len(files) > 1:
-            log.warning("%s: %d DICOM series, the one with most slices (%d) is used", folder, len(files), len(slices))
+        slices = series[0]
+        if len(series) > 1:
+            log.warning("%s: %d DICOM series, the one with most slices (%d) is used", folder, len(series), len(slices))
         check_slices(slices)
         if len(slices) == 1:
             image = sitk.ReadImage(slices[0], pixel_type)
