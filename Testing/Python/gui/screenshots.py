@@ -300,7 +300,12 @@ class SegmentationTour:
 
 def save(application, panel, path: Path) -> None:
     """The whole panel, as high as it is when nothing has to be scrolled."""
+    from PyQt5.QtWidgets import QLabel
+
+    labels = [label for label in panel.findChildren(QLabel) if label.wordWrap]
     for _ in range(3):  # a word-wrapped label knows its height only after it has its width
+        for label in labels:  # which the sections of the stand-in do not pass on
+            label.setMinimumHeight(max(label.heightForWidth(label.width), 0))
         panel.setFixedWidth(WIDTH)
         panel.resize(WIDTH, panel.layout().totalHeightForWidth(WIDTH))
         application.processEvents()
