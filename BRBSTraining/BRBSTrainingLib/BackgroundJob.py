@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from brbs.errors import InputError
 from brbs.job import ACTIVE_STATES, JobReader
 
-from .ProcessTree import endTree
+from .ProcessTree import askTreeToEnd
 
 LOG_FILE = "log.txt"
 BITE = 64 * 1024  # bytes of events taken at a time, so that the application never waits
@@ -107,7 +107,8 @@ class BackgroundJob:
         here = content.get("host") == platform.node()
         if not (here and self.active):
             return
-        if self._process is not None and self._process.poll() is None:
-            endTree(self._process)  # also while the job has not told its number
-        elif pid := content.get("pid"):
+        # What was started may be a launcher: it ends when the job does, and ends others that it has started.
+        if pid := content.get("pid"):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        elif self._process is not None:
+            askTreeToEnd(self._process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def wait(condition, seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
+def running(study: Path) -> list[int]:
+    """Processes with a study's folder among their arguments, where the system lists them as files."""
+    told = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            told[int(path.parent.name)] = path.read_bytes()
+    return [pid for pid, command in told.items() if os.fsencode(study) in command]
+
+
 @needs_processes
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="not offered there")
@@ -114,6 +124,7 @@ def test_training_of_two_processes_obeys_as_that_of_one(application, monkeypatch
         assert "process(es)" not in again.log(), "as many as before"
         again.kill()
         wait(lambda: again._process.poll() is not None)  # the launcher, which waits for its processes
+        assert running(study.folder) == []
         assert again.state == "failed" and again.resumable
     finally:
         for left in logic._jobs.values():
