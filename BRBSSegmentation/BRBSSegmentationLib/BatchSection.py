@@ -13,9 +13,9 @@ from brbs.result_table import FAILED, FINISHED, RUNNING, SKIPPED, WAITING
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans
 from BRBSTrainingLib.Engine import Engine
 from BRBSTrainingLib.FileDrop import FileDrop
-from BRBSTrainingLib.OwnVolumes import sceneScans
 from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 from BRBSTrainingLib.SceneNode import SceneNode
+from BRBSTrainingLib.SceneScans import sceneScans
 from BRBSTrainingLib.Section import onClick
 
 from .BatchPreparation import BatchPreparation

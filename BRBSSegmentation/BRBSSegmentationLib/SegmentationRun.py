@@ -10,8 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
-from BRBSTrainingLib.OwnVolumes import UNCERTAINTY
 from BRBSTrainingLib.SceneNode import SceneNode
+from BRBSTrainingLib.SceneScans import UNCERTAINTY
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
 from .ResultNode import SCAN_ROLE, noteConfidence, showResult

@@ -14,7 +14,7 @@ from brbs.errors import InputError
 
 from .InspectorColours import styleJacobianColours, styleMagnitudeColours, styleStructureColours
 from .InspectorSample import InspectorSample
-from .OwnVolumes import INSPECTOR as ATTRIBUTE  # by which the nodes are found again; its value is the node's role
+from .SceneScans import INSPECTOR as ATTRIBUTE  # by which the nodes are found again; its value is the node's role
 
 GENERATED, GENERATED_LABELS = "generated", "generated labels"
 ATLAS, ATLAS_LABELS, TARGET, BOARD = "atlas", "atlas labels", "target", "target checkerboard"

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 
-from .OwnVolumes import SAMPLE
+from .SceneScans import SAMPLE
 
 NAME = "BRBS sample"
 

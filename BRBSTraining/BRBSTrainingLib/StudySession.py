@@ -20,10 +20,10 @@ from brbs.study import with_dataset_names
 from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
 from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
-from .OwnVolumes import sceneScans
 from .SampleView import showSample
 from .SceneImport import FILE_ATTRIBUTE, scanFile
 from .SceneNode import SceneNode
+from .SceneScans import sceneScans
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
 from .TrainingJob import TrainingJob
@@ -147,8 +147,9 @@ class StudySession:
         """
         if not found.atlases:
             problem = _("no pair of scan and label map found")
-            remedy = _("name them alike (scan.nii.gz with scan.seg.nrrd), or use sub-folders images and labels")
-            raise InputError(f"{where}: {problem}; {remedy}")
+            remedy = _("name them alike (scan.nii.gz with scan.seg.nrrd or scan-label.nii.gz)")
+            other = _("or use sub-folders images and labels")
+            raise InputError(f"{where}: {problem}; {remedy}, {other}")
 
         def add(study: StudyFolder) -> None:
             for atlas in found.atlases:

@@ -7,13 +7,13 @@ from collections.abc import Collection
 import numpy as np
 import SimpleITK as sitk
 
+from .boxes import Box, class_boxes
+
 #: Which connected pieces of structures stay: small ones do not where the structure is one piece in every atlas, or only
 #: the largest of each structure does, or all do.
 COMPONENTS = ("atlases", "largest", "all")
 WHOLE = 0.95  # share of a structure's voxels that its largest piece holds at least where it counts as one piece
 KEPT = 0.25  # of the largest piece's voxels: smaller pieces of a structure that should be one are left out
-
-Box = tuple[tuple[int, ...], tuple[int, ...]]  # first voxel and size, (x, y, z)
 
 
 def whole_classes(atlas_labels: np.ndarray) -> set[int]:
@@ -62,14 +62,6 @@ def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: fl
     cleaned = sitk.GetImageFromArray(array)
     cleaned.CopyInformation(classes)
     return cleaned, count
-
-
-def class_boxes(classes: sitk.Image) -> dict[int, Box]:
-    """The box around each class that occurs, but the background."""
-    shapes = sitk.LabelShapeStatisticsImageFilter()
-    shapes.ComputePerimeterOff()
-    shapes.Execute(classes)
-    return {index: (box[:3], box[3:]) for index in shapes.GetLabels() for box in [shapes.GetBoundingBox(index)]}
 
 
 def _pieces(classes: sitk.Image, index: int, box: Box) -> sitk.Image:

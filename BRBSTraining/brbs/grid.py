@@ -27,7 +27,7 @@ from .alignment import (
     split_affine,
 )
 from .argmax import running_argmax
-from .components import Box, class_boxes
+from .boxes import Box, class_boxes
 from .errors import InputError
 
 log = logging.getLogger("brbs")

@@ -145,10 +145,10 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
         _read_pair(atlas)
     grid = choose_grid(atlases, geometries, study.settings, voxel_budget)
 
-    lattice = _Lattice(grid, study.schema, report)
-    atlas_images, atlas_labels = lattice.pairs(study.atlases, iter(atlases))
-    unlabeled_images = lattice.scans(study.unlabeled)
-    validation_images, validation_labels = lattice.pairs(study.validation, map(_read_pair, study.validation))
+    sampler = _Sampler(grid, study.schema, report)
+    atlas_images, atlas_labels = sampler.pairs(study.atlases, iter(atlases))
+    unlabeled_images = sampler.scans(study.unlabeled)
+    validation_images, validation_labels = sampler.pairs(study.validation, map(_read_pair, study.validation))
     log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
     return Prepared(
         grid=grid,
@@ -163,7 +163,7 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
     )
 
 
-class _Lattice:
+class _Sampler:
     """Samples scans on the working grid; the first one is what others are aligned to.
 
     Args:

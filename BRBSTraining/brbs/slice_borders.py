@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 import SimpleITK as sitk
 
+from .boxes import box_around, class_boxes
 from .grid import WorkingGrid
 from .restoration import restored
 
@@ -111,8 +112,22 @@ def along_slices(
     Returns:
         The label map; the same where there is no such border.
     """
-    if not borders:
+    parted = {index for border in borders for index in (border.first, border.second)}
+    boxes = [box for index, box in class_boxes(classes).items() if index in parted] if parted else []
+    if not boxes:
         return classes
+    start, size = box_around(boxes)
+    part = sitk.RegionOfInterest(classes, size, start)
+    return sitk.Paste(classes, _along_slices(part, borders, found, grid, placement), size, destinationIndex=start)
+
+
+def _along_slices(
+    classes: sitk.Image,
+    borders: Sequence[SliceBorder],
+    found: np.ndarray,
+    grid: WorkingGrid,
+    placement: sitk.Transform,
+) -> sitk.Image:
     array, winner = sitk.GetArrayFromImage(classes), found.argmax(0)
     steps = grid.indices(classes, placement)
     y, x = np.ogrid[: array.shape[1], : array.shape[2]]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from dicom_series import write_series
 from tiny_model import tiny_bundle
 from tiny_study import SIZE, on_grid, subject
 
@@ -121,18 +122,7 @@ def dicom(*shapes: tuple[int, int]) -> Make:
     """Writes a folder of slices of these sizes in one series."""
 
     def make(path: Path) -> None:
-        path.mkdir()
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.SetImageIO("GDCMImageIO")
-        for index, shape in enumerate(shapes):
-            piece = sitk.GetImageFromArray(np.arange(np.prod(shape), dtype=np.int16).reshape(shape))
-            place = {"0020|0032": f"0\\0\\{index}", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(index + 1)}
-            names = {"0008|0060": "MR", "0020|000d": "1.2.3", "0020|000e": "1.2.3.4", "0008|0018": f"1.2.3.{index + 5}"}
-            for key, value in (place | names).items():
-                piece.SetMetaData(key, value)
-            writer.SetFileName(str(path / f"IM{index}.dcm"))
-            writer.Execute(piece)
+        write_series(path, [np.arange(np.prod(shape)).reshape(shape) for shape in shapes])
 
     return make
 

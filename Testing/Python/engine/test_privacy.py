@@ -14,9 +14,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_series import write_series
 from tiny_study import OPTIONS, ORIGIN, SPACING, on_grid, run, subject
 
 import brbs
@@ -39,45 +39,21 @@ TAGS = {
 NETWORK_MODULES = {"ftplib", "http", "requests", "smtplib", "socket", "socketserver", "ssl", "urllib", "xmlrpc"}
 
 
-def write_series(folder: Path, image: np.ndarray) -> None:
-    """A DICOM series of an array (z, y, x) that tells all of a patient."""
-    folder.mkdir(parents=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.SetImageIO("GDCMImageIO")
-    for index, plane in enumerate(image.astype(np.int16)):
-        slice_image = sitk.GetImageFromArray(plane)
-        slice_image.SetSpacing(SPACING[:2])
-        position = (*ORIGIN[:2], ORIGIN[2] + index * SPACING[2])
-        geometry = {
-            "0008|0060": "MR",
-            "0008|0018": f"{TAGS['0020|000d']}.1.{index}",
-            "0020|000e": f"{TAGS['0020|000d']}.1",
-            "0020|0013": str(index + 1),
-            "0020|0032": "\\".join(map(str, position)),
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }
-        for key, value in {**TAGS, **geometry}.items():
-            slice_image.SetMetaData(key, value)
-        writer.SetFileName(str(folder / f"IM{index:03d}"))
-        writer.Execute(slice_image)
-
-
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of DICOM series, and one scan whose file header repeats what the series told."""
     folder = tmp_path_factory.mktemp("Station 7 Nord") / "study"
     for seed in range(2):
         image, labels = subject(seed)
-        write_series(folder / f"images/case {seed}", image)
+        slices = write_series(folder / f"images/case {seed}", image, SPACING, ORIGIN, tags=TAGS)
         (folder / "labels").mkdir(exist_ok=True)
         sitk.WriteImage(on_grid(labels), str(folder / f"labels/case {seed}.nii.gz"))
-    write_series(folder / "unlabeled/case 7", subject(7)[0])
+    write_series(folder / "unlabeled/case 7", subject(7)[0], SPACING, ORIGIN, tags=TAGS)
     told = on_grid(subject(8)[0])
     for key, value in TAGS.items():
         told.SetMetaData(key, value)
     sitk.WriteImage(told, str(folder / "unlabeled/case 8.nrrd"))
-    assert b"Mustermann^Erika" in (folder / "images/case 0/IM000").read_bytes()
+    assert all(b"Mustermann^Erika" in path.read_bytes() for path in slices)
     assert b"Mustermann^Erika" in (folder / "unlabeled/case 8.nrrd").read_bytes()
     return folder
 

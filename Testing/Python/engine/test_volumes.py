@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicerio
+from dicom_series import write_series
 
 from brbs.errors import InputError
 from brbs.image_files import bare_name, list_images
@@ -66,7 +67,7 @@ def test_names_and_listing(folder: Path, scan: sitk.Image) -> None:
         folder.mkdir(exist_ok=True)
         (folder / name).touch()
     (folder / "empty").mkdir()
-    write_dicom(folder / "c series", np.zeros((3, 8, 8), np.int16))
+    write_series(folder / "c series", np.zeros((3, 8, 8), np.int16))
     assert [path.name for path in list_images(folder)] == ["a.mha", "b ö.nii.gz", "c series"]
     assert list_images(folder / "c series") == [folder / "c series"]
     assert list_images(folder / "empty") == []
@@ -156,36 +157,10 @@ def test_fractional_segmentation_is_refused(tmp_path: Path, labels: sitk.Image) 
         read_label_map(tmp_path / "f.seg.nrrd")
 
 
-def write_dicom(
-    folder: Path, array: np.ndarray, series: int = 1, spacing: float = 2.0, skip: tuple[int, ...] = ()
-) -> None:
-    """Writes a (D, H, W) array as slices, file names in another order than positions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.SetImageIO("GDCMImageIO")
-    for index in set(range(len(array))) - set(skip):
-        piece = sitk.GetImageFromArray(array[index])
-        piece.SetSpacing((0.7, 0.8))
-        tags = {
-            "0008|0060": "MR",
-            "0008|0018": f"1.2.3.{series}.{index}",
-            "0020|000d": "1.2.3",
-            "0020|000e": f"1.2.3.{series}",
-            "0020|0013": str(index + 1),
-            "0020|0032": f"-10\\-20\\{index * spacing}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }
-        for key, value in tags.items():
-            piece.SetMetaData(key, value)
-        writer.SetFileName(str(folder / f"IM{series}{len(array) - index:03d}"))
-        writer.Execute(piece)
-
-
 def test_dicom_folder_gives_its_longest_series(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     array = np.random.default_rng(0).integers(0, 1000, (6, 8, 10)).astype(np.int16)
-    write_dicom(folder, array, series=2)
-    write_dicom(folder, array[:3], series=1)
+    write_series(folder, array, series=2)
+    write_series(folder, array[:3], series=1)
     image = read_image(folder)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), array)
     np.testing.assert_allclose(image.GetSpacing(), (0.7, 0.8, 2.0))
@@ -194,7 +169,7 @@ def test_dicom_folder_gives_its_longest_series(folder: Path, caplog: pytest.LogC
 
 
 def test_dicom_folder_with_a_missing_slice_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_dicom(folder, np.arange(6 * 64, dtype=np.int16).reshape(6, 8, 8), skip=(2,))
+    write_series(folder, np.arange(6 * 64).reshape(6, 8, 8))[2].unlink()
     with pytest.raises(InputError, match="missing"):
         read_image(folder)
     assert capfd.readouterr().err == ""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
+from dicom_series import write_series
 
 from brbs.errors import InputError
 from BRBSTrainingLib.Annotation import scanNode
@@ -15,35 +16,12 @@ from BRBSTrainingLib.Annotation import scanNode
 ARRAY = np.random.default_rng(0).integers(0, 1000, (6, 8, 10)).astype(np.int16)
 
 
-def writeSeries(folder: Path, array: np.ndarray, series: int) -> None:
-    """Writes a series' slices; series 1 comes first by name."""
-    folder.mkdir(exist_ok=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.SetImageIO("GDCMImageIO")
-    for index, slice_ in enumerate(array):
-        image = sitk.GetImageFromArray(slice_)
-        tags = {
-            "0008|0060": "MR",
-            "0008|0018": f"1.2.3.{series}.{index}",
-            "0020|000d": "1.2.3",
-            "0020|000e": f"1.2.3.{series}",
-            "0020|0013": str(index + 1),
-            "0020|0032": f"-10\\-20\\{2 * index}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }
-        for key, value in tags.items():
-            image.SetMetaData(key, value)
-        writer.SetFileName(str(folder / f"IM{series}{index:03d}"))
-        writer.Execute(image)
-
-
 @pytest.fixture
 def folder(scene, tmp_path: Path) -> Path:
     """A short and a long series, among files that are no slices."""
     folder = tmp_path / "Serie für alle"
-    writeSeries(folder, ARRAY[:2], series=1)
-    writeSeries(folder, ARRAY, series=2)
+    write_series(folder, ARRAY[:2], series=1)
+    write_series(folder, ARRAY, series=2)
     for name in (".DS_Store", "DICOMDIR", "LOCKFILE"):
         (folder / name).write_bytes(b"no slice")
     return folder
@@ -59,7 +37,7 @@ def test_dicom_folder_in_the_scene_is_taken_again(folder: Path) -> None:
 
 
 def test_other_series_of_the_folder_is_another_scan(folder: Path) -> None:
-    other = slicer.util.loadVolume(str(folder / "IM1000"))
+    other = slicer.util.loadVolume(str(folder / "IM1999"))
     assert scanNode(folder) is not other
 
 

@@ -37,7 +37,7 @@ def test_refresh_tells_whether_there_was_something_new(scene, tmp_path: Path) ->
 
 def test_what_the_modules_have_made_is_no_scan(application, tmp_path: Path) -> None:
     import BRBSTraining
-    from BRBSTrainingLib.OwnVolumes import INSPECTOR, SAMPLE, UNCERTAINTY
+    from BRBSTrainingLib.SceneScans import INSPECTOR, SAMPLE, UNCERTAINTY
     from BRBSTrainingLib.StudySession import StudySession
 
     session = StudySession(BRBSTraining.BRBSTrainingLogic())
