@@ -7,7 +7,7 @@ import math
 from slicer.i18n import tr as _
 
 from brbs.expected_time import expected_seconds, time_share, working_voxels
-from brbs.settings import DEFAULT_PRESET, PRESETS, Settings
+from brbs.settings import DEFAULT_PRESET, PAPER, PRESETS, Settings, with_preset
 
 from .AdvancedForm import AdvancedForm
 from .AllDevices import ALL_GPUS, oneDevice
@@ -115,11 +115,9 @@ class SettingsSection(Section):
         return fitting[0] if fitting else None
 
     def _presetChosen(self) -> None:
-        preset = PRESETS[self.preset]
         study = self._session.study
-        # Presets that differ in length alone leave changed settings as they are.
-        if study is not None and (preset.settings == PRESETS["paper"].settings) != self._isPaper(study):
-            self._guard(lambda: self._session.changeStudy(lambda opened: opened.setSettings(preset.settings)))
+        if study is not None and (settings := with_preset(study.study.settings, self.preset)) != study.study.settings:
+            self._guard(lambda: self._session.changeStudy(lambda opened: opened.setSettings(settings)))
 
     def _showPreset(self) -> None:
         """A study with the publication's settings is shown as such, whatever the scene says."""
@@ -130,7 +128,7 @@ class SettingsSection(Section):
 
     @staticmethod
     def _isPaper(study) -> bool:
-        return study.study.settings == PRESETS["paper"].settings
+        return study.study.settings == PAPER
 
 
 def durationText(seconds: float) -> str:

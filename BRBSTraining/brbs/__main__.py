@@ -19,9 +19,19 @@ from .scan_files import ALL
 from .settings import DEFAULT_PRESET, PAPER, PRESETS, Settings
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes options by their whole names, and tells of a wrong one without listing all."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells what there is\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The argument parser of all commands; options of ``train`` come from :class:`Settings`."""
-    top = argparse.ArgumentParser(prog="brbs", description="Few-shot segmentation taught by registration.")
+    top = _Parser(prog="brbs", description="Few-shot segmentation taught by registration.")
     top.add_argument("--version", action="version", version=f"brbs {__version__}")
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_worker, _add_import_weights, _add_demo):
@@ -49,9 +59,12 @@ def _add_train(subparsers) -> None:
     command.add_argument("--atlas-images", metavar="DIR", help="folder of annotated scans, the atlases")
     command.add_argument("--atlas-labels", metavar="DIR", help="folder of their label maps, paired by file name")
     command.add_argument("--unlabeled", metavar="DIR", help="folder of scans without annotation")
-    command.add_argument("--dataset", metavar="DIR", help="Medical Segmentation Decathlon or nnU-Net folder, instead")
+    about = "folder of the Medical Segmentation Decathlon or nnU-Net in place of these three: scans with a label map"
+    about += " are the atlases, all others unlabeled"
+    command.add_argument("--dataset", metavar="DIR", help=about)
     command.add_argument("--study", metavar="DIR", help="study folder: written, or read when no scans are given")
-    about = "folder of annotated scans that are never trained on (default: bent atlases are validated on)"
+    about = "folder of annotated scans that are neither atlases nor unlabeled scans (default: bent atlases are"
+    about += " validated on)"
     command.add_argument("--validation-images", metavar="DIR", help=about)
     command.add_argument("--validation-labels", metavar="DIR", help="folder of their label maps, paired by file name")
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
@@ -60,8 +73,10 @@ def _add_train(subparsers) -> None:
     command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
-    command.add_argument("--overwrite", action="store_true", help="replace the model in --output")
-    preset = f"settings and steps to start from (default: settings of --study, else {DEFAULT_PRESET})"
+    about = "replace the model in --output, and the study in --study where scans are given for a new one"
+    command.add_argument("--overwrite", action="store_true", help=about)
+    preset = "steps, and with paper also the publication's settings; a study's own stay else (default:"
+    preset += f" {DEFAULT_PRESET})"
     command.add_argument("--preset", choices=PRESETS, help=preset)
     _add_device(command)
     _add_settings(command.add_argument_group("settings"))
@@ -101,6 +116,7 @@ def _add_segment(subparsers) -> None:
     about = "names of the scans of a folder, such as *_T1.nii.gz (default: all)"
     command.add_argument("--pattern", default=ALL, help=about)
     about = "label map to be written (.nii.gz, .nrrd, .seg.nrrd, .mha), or folder for label maps named like their scans"
+    about += "; replaces what is there, so keep corrected ones elsewhere"
     command.add_argument("--output", required=True, metavar="FILE_OR_DIR", help=about)
     about = "suffix of the label maps in a folder, such as .seg.nrrd (default: as the scan's)"
     command.add_argument("--format", metavar="SUFFIX", help=about)

@@ -96,6 +96,8 @@ def import_weights(arguments: argparse.Namespace) -> None:
 
 def export_model(arguments: argparse.Namespace) -> None:
     """Writes a model to one file."""
+    if Path(arguments.output).suffix.lower() != ".zip":
+        raise InputError(f"{arguments.output}: models are exchanged as zip files; give a name that ends in .zip")
     export_bundle(arguments.model, arguments.output)
     log.info("model file: %s", arguments.output)
 

@@ -21,6 +21,7 @@ from .grid_choice import choose_grid
 from .image_files import bare_name
 from .image_header import check_geometry
 from .label_schema import LabelSchema
+from .scan_roles import check_scans
 from .study import Atlas, Study
 from .volumes import check_pair, read_image, read_label_map
 
@@ -95,7 +96,7 @@ class Prepared:
                 description = json.loads(str(content["description"]))
                 arrays = {name: content[name] for name in (_ARRAYS if scans else _ATLAS_ARRAYS)}
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; prepare the study again") from None
+            raise InputError(f"{path}: no such file; without it nothing goes on, train anew with --overwrite") from None
         except (OSError, EOFError, ValueError, KeyError, NotImplementedError, *_DAMAGED) as error:
             raise InputError(f"{path}: cannot be read ({error}); delete it and prepare the study again") from error
         found = description.get("format") if isinstance(description, dict) else None
@@ -127,12 +128,13 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
 
     Raises:
         InputError: a file that is missing, damaged or unsuitable, a pair that does not match, no atlases, no
-            unlabeled scans; the message names the file.
+            unlabeled scans, validation on an atlas; the message names the file.
     """
     if not study.atlases:
         raise InputError("the study has no atlases; at least one scan with a label map is needed")
     if not study.unlabeled:
         raise InputError("the study has no unlabeled scans; they are what the atlases are taught from, so add some")
+    check_scans(study)
     report = _Steps(2 * len(study.atlases) + len(study.unlabeled) + 2 * len(study.validation), progress)
 
     geometries = [_geometry(path) for path in study.unlabeled]

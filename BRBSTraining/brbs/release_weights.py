@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError, first_line
+from .errors import InputError
 from .grid import WorkingGrid
 from .label_schema import LabelSchema
 from .model import ModelBundle
@@ -107,7 +107,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(weights, channels, int(firsts[0].shape[1]), int(weights["out_conv.weight"].shape[0]))
     except Exception as error:  # torch.load raises whatever the bytes make it raise
         remedy = "give a plain state dict such as Seger_*.pth"
-        raise InputError(f"{path}: not a checkpoint of the BRBS release ({first_line(error)}); {remedy}") from error
+        raise InputError(f"{path}: not a checkpoint of the BRBS release; {remedy}") from error
 
 
 def _wrong_kind(path: str | Path, expected: str, found: Checkpoint) -> InputError:

@@ -220,3 +220,9 @@ PRESETS = {
     "paper": Preset(PAPER, 40000, "Settings and length of the publication: 200 epochs of 200 steps, for comparisons."),
 }
 DEFAULT_PRESET = "balanced"
+
+
+def with_preset(settings: Settings, name: str) -> Settings:
+    """Settings of a study as a preset leaves them: presets that differ in length alone keep what was changed."""
+    preset = PRESETS[name].settings
+    return preset if (preset == PAPER) != (settings == PAPER) else settings

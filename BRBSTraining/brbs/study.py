@@ -69,7 +69,7 @@ class Study:
         atlases = pair_folders(atlas_images, atlas_labels)
         scans = list_images(unlabeled)
         if not scans:
-            raise InputError(f"{unlabeled}: holds no unlabeled scans; put at least one there")
+            raise InputError(f"{unlabeled}: holds no unlabeled scans; put at least one there, not in sub-folders")
         return cls(atlases, scans, _schema_of(atlases), settings)
 
     @classmethod
@@ -82,6 +82,9 @@ class Study:
             InputError: no ``dataset.json``, several channels a case, or as in :meth:`from_folders`.
         """
         folder = Path(folder)
+        lacking = [name for name in ("dataset.json", "imagesTr", "labelsTr") if not (folder / name).exists()]
+        if lacking:
+            raise InputError(f"{folder}: is no such data set; it lacks {' and '.join(lacking)}")
         description = read_json(folder / "dataset.json")
         refuse_channels(description, folder / "dataset.json")
         labels = list_images(folder / "labelsTr")
@@ -123,6 +126,8 @@ class Study:
         """
         root = Path(os.path.abspath(folder))
         path = root / FILE_NAME
+        if not path.is_file():
+            raise InputError(f"{folder}: holds no study, as there is no {FILE_NAME}; give the folder of a study")
         content = read_json(path, newest_format=FORMAT)
         try:
             return cls(
@@ -149,7 +154,7 @@ def pair_folders(images: str | Path, labels: str | Path) -> list[Atlas]:
     """
     pairs = _pair(list_images(images), list_images(labels))
     if not pairs:
-        raise InputError(f"{images}: holds no atlas; put at least one annotated scan there")
+        raise InputError(f"{images}: holds no annotated scan; sub-folders are not searched, so give the very folder")
     return pairs
 
 

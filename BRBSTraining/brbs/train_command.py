@@ -28,8 +28,8 @@ from .model_folder import (
 )
 from .preparation import Prepared, prepare
 from .progress_bar import progress_bar
-from .settings import DEFAULT_PRESET, PRESETS, Settings
-from .study import Study, pair_folders
+from .settings import DEFAULT_PRESET, PRESETS, Settings, with_preset
+from .study import FILE_NAME, Study, pair_folders
 
 if TYPE_CHECKING:
     from .processes import Group
@@ -144,7 +144,7 @@ def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter
             show(done, what)
 
         prepared = prepare(study, voxel_budget(device, study.schema.class_count), tell)
-    if arguments.study and (arguments.dataset or arguments.unlabeled):  # else it was read, and may be edited meanwhile
+    if arguments.study and _brings_scans(arguments):  # else it was read, and may be edited meanwhile
         study.save(arguments.study)
     prepared.save(folder / PREPARED_FILE)
     return study.settings, prepared
@@ -232,7 +232,7 @@ def _budget(arguments: argparse.Namespace, folder: Path) -> dict[str, float | in
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} {value:g}: must be more than 0")
     if arguments.minutes is None and arguments.steps is None:
-        if arguments.resume:
+        if arguments.resume and not arguments.preset:
             started = _started(folder)
             return {name: started[name] for name in ("minutes", "steps")}
         return {"minutes": None, "steps": PRESETS[arguments.preset or DEFAULT_PRESET].steps}
@@ -267,6 +267,8 @@ def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> Settings:
 
 def _study(arguments: argparse.Namespace) -> Study:
     folders = (arguments.atlas_images, arguments.atlas_labels, arguments.unlabeled)
+    if arguments.study and _brings_scans(arguments):
+        _check_new(Path(arguments.study), arguments.overwrite)
     if arguments.dataset:
         if any(folders):
             raise InputError("--dataset brings its own folders; leave out --atlas-images, --atlas-labels, --unlabeled")
@@ -276,6 +278,10 @@ def _study(arguments: argparse.Namespace) -> Study:
     elif arguments.study and not any(folders):
         study = Study.load(arguments.study)
         study.settings = _settings(arguments, study.settings)
+    elif any(folders):
+        names = ("--atlas-images", "--atlas-labels", "--unlabeled")
+        lacking = " and ".join(name for name, folder in zip(names, folders) if not folder)
+        raise InputError(f"{lacking}: not given; scans of a new study take {', '.join(names)}")
     else:
         raise InputError("give --atlas-images, --atlas-labels and --unlabeled, or --dataset, or a --study that exists")
     if arguments.validation_images or arguments.validation_labels:
@@ -285,8 +291,20 @@ def _study(arguments: argparse.Namespace) -> Study:
     return study
 
 
+def _brings_scans(arguments: argparse.Namespace) -> bool:
+    """Whether scans are given, of which a new study is made."""
+    return any((arguments.dataset, arguments.atlas_images, arguments.atlas_labels, arguments.unlabeled))
+
+
+def _check_new(folder: Path, overwrite: bool) -> None:
+    """Refuses to write a new study over another, whose structures and settings would be lost."""
+    if (folder / FILE_NAME).exists() and not overwrite:
+        remedy = "leave out the scans to train on it, choose another --study, or replace it with --overwrite"
+        raise InputError(f"{folder}: holds a study already; {remedy}")
+
+
 def _settings(arguments: argparse.Namespace, base: Settings) -> Settings:
-    """The preset asked for, else ``base``, with the settings given one by one."""
+    """``base`` as the preset asked for leaves it, with the settings given one by one."""
     given = {item.name: getattr(arguments, item.name) for item in fields(Settings)}
     changed = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None}
-    return replace(PRESETS[arguments.preset].settings if arguments.preset else base, **changed)
+    return replace(with_preset(base, arguments.preset) if arguments.preset else base, **changed)

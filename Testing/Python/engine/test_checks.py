@@ -318,7 +318,7 @@ def test_command_tells_what_deserves_attention(folder: Path, caplog: pytest.LogC
 
 def test_command_needs_a_study(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(["check", "--study", tmp_path]) == 2
-    assert "study.json: no such file" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "no study, as there is no study.json" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_told(folder: Path) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from tiny_study import SCHEMA, content, on_grid, run, subject, train_arguments
+from tiny_study import SCHEMA, content, on_grid, run, subject, train_arguments, write_study
 
 from brbs import grid as grid_module
+from brbs import train_command
 from brbs.__main__ import parser
 from brbs.job import JobReader
 from brbs.model import ModelBundle
@@ -117,8 +118,25 @@ def test_a_study_folder_is_written_and_trained_from(study: Path, tmp_path: Path)
     assert (settings["seed"], settings["learning_rate"], settings["channels"]) == (5, 0.01, [8, 8, 16, 8, 8])
 
 
+def test_a_study_s_own_settings_stay_unless_the_publication_s_are_asked_for(study: Path, tmp_path: Path) -> None:
+    made = ["--study", tmp_path / "kept", "--spacing", 1, 2, 2]
+    assert run(train_arguments(study, tmp_path / "one", *made, steps=1)) == 0
+    for preset, spacing in (("fast", [1, 2, 2]), ("paper", None)):
+        arguments = ["--study", tmp_path / "kept", "--output", tmp_path / preset, "--preset", preset, "--steps", 1]
+        assert run(["train", *arguments, *(["--channels", 8, 8, 8] if preset == "paper" else [])]) == 0
+        assert description(tmp_path / preset)["settings"]["spacing"] == spacing
+
+
+def test_a_longer_preset_makes_a_finished_training_longer(model: Path) -> None:
+    arguments = parser().parse_args(["train", "--output", str(model), "--resume", "--preset", "thorough"])
+    assert train_command._budget(arguments, model / "training")["steps"] == 12000
+
+
 def test_validation_scans_are_used(study: Path, tmp_path: Path) -> None:
-    folders = ["--validation-images", study / "images", "--validation-labels", study / "labels"]
+    others = write_study(tmp_path / "others")
+    for path in others.glob("images/*"):  # the atlases' own would be refused
+        path.write_bytes((study / "unlabeled/scan 100.nii.gz").read_bytes())
+    folders = ["--validation-images", others / "images", "--validation-labels", others / "labels"]
     assert run(train_arguments(study, tmp_path / "model", *folders, steps=2)) == 0
     provenance = description(tmp_path / "model")["provenance"]
     assert provenance["validation"] == "annotated scans" and 1 <= provenance["best_step"] <= 2

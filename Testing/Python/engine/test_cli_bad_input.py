@@ -214,19 +214,38 @@ def test_a_full_disk_at_the_start_keeps_the_model_of_before(study: Path, model: 
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "named"),
     [
-        ["--resume"],
-        ["--resume", "--steps", "3"],
-        ["--atlas-images", "a"],
-        ["--study", "none"],
-        ["--dataset", "none"],
+        (["--resume"], "model"),
+        (["--resume", "--steps", "3"], "model"),
+        (["--atlas-images", "a"], "--atlas-labels and --unlabeled"),
+        (["--study", "none"], "no study.json"),
+        (["--dataset", "none"], "labelsTr"),
     ],
 )
-def test_a_training_without_what_it_needs_is_refused(arguments, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_training_without_what_it_needs_is_refused(arguments, named, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["train", "--output", "model", *arguments]) == 2
-    assert capsys.readouterr().err.startswith("brbs: ") and not list(tmp_path.iterdir())
+    told = capsys.readouterr().err
+    assert told.startswith("brbs: ") and named in told and not list(tmp_path.iterdir())
+
+
+def test_a_study_is_replaced_only_when_that_is_said(own_study: Path, tmp_path: Path, capsys) -> None:
+    kept = tmp_path / "kept"
+    assert run(train_arguments(own_study, tmp_path / "one", "--study", kept, steps=1)) == 0
+    before = content(kept)
+    assert run(train_arguments(own_study, tmp_path / "two", "--study", kept, "--seed", 7, steps=1)) == 2
+    told = capsys.readouterr().err
+    assert str(kept) in told and "--overwrite" in told and content(kept) == before and not (tmp_path / "two").exists()
+    assert run(train_arguments(own_study, tmp_path / "one", "--study", kept, "--seed", 7, "--overwrite", steps=1)) == 0
+    assert content(kept) != before
+
+
+@pytest.mark.parametrize("typed", [["--step", "3"], ["--learning-rat", "0.1"], ["--outputs", "x"]])
+def test_a_mistyped_option_is_named_and_help_is_pointed_to(typed, study: Path, tmp_path: Path, capsys) -> None:
+    assert run([*train_arguments(study, tmp_path / "model"), *typed]) == 2
+    told = capsys.readouterr().err
+    assert typed[0] in told and "--help" in told and told.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -248,6 +267,11 @@ def test_bad_segmentation_requests_are_refused(source, output, named, model, stu
     assert run(["segment", "--model", model, "--input", source, "--output", output]) == 2
     assert named in capsys.readouterr().err and content(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["empty"]
+
+
+def test_a_model_is_exported_to_a_file_that_can_be_found_again(model: Path, tmp_path: Path, capsys) -> None:
+    assert run(["export-model", "--model", model, "--output", tmp_path / "kidney"]) == 2
+    assert ".zip" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_model_is_not_exported_over_itself(model: Path, tmp_path: Path, capsys) -> None:

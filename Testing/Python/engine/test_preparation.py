@@ -83,7 +83,7 @@ def test_every_scan_is_aligned_to_the_first_atlas(tmp_path):
 
 def test_saved_and_loaded_is_the_same(tmp_path):
     study = make_study(tmp_path)
-    study.validation = study.atlases[:1]
+    study.validation = [study.atlases.pop()]
     prepared = prepare(study, 10**6)
     prepared.save(tmp_path / "cache" / "prepared.npz")
     loaded = Prepared.load(tmp_path / "cache" / "prepared.npz")
@@ -139,7 +139,7 @@ def test_bad_files_are_named(tmp_path):
         prepare(study, 10**6)
 
     study = make_study(tmp_path)
-    study.validation = [Atlas(study.atlases[0].image, write(tmp_path / "other.nii.gz", np.ones((9, 9, 9), np.int16)))]
+    study.validation = [Atlas(study.unlabeled[0], write(tmp_path / "other.nii.gz", np.ones((9, 9, 9), np.int16)))]
     with pytest.raises(InputError, match="other.nii.gz"):
         prepare(study, 10**6)
 

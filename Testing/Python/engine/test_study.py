@@ -124,7 +124,7 @@ def test_no_atlases_at_all(root: Path) -> None:
     for folder in ("images", "labels"):
         shutil.rmtree(root / folder)
         (root / folder).mkdir()
-    with pytest.raises(InputError, match="images: holds no atlas"):
+    with pytest.raises(InputError, match="images: holds no annotated scan"):
         from_folders(root)
 
 
@@ -175,7 +175,7 @@ def test_data_set_with_unusable_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"fall_9\.nii\.gz: has no image"):
         Study.from_dataset(folder, SETTINGS)
     (folder / "dataset.json").unlink()
-    with pytest.raises(InputError, match=r"dataset\.json: no such file"):
+    with pytest.raises(InputError, match=r"lacks dataset\.json"):
         Study.from_dataset(folder, SETTINGS)
 
 
@@ -199,7 +199,7 @@ def test_saved_study_can_be_moved_with_its_images(root: Path, tmp_path: Path) ->
 
 
 def test_unreadable_study_files_are_refused(root: Path) -> None:
-    with pytest.raises(InputError, match=r"study\.json: no such file"):
+    with pytest.raises(InputError, match=r"there is no study\.json"):
         Study.load(root)
     from_folders(root).save(root)
     path = root / "study.json"
