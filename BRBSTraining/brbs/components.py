@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -32,13 +33,20 @@ def whole_classes(atlas_labels: np.ndarray) -> set[int]:
     return found - broken
 
 
-def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: float = KEPT) -> tuple[sitk.Image, int]:
+def without_small_pieces(
+    classes: sitk.Image, indices: Collection[int], kept: float = KEPT, gap: Sequence[int] = (0, 0, 0)
+) -> tuple[sitk.Image, int]:
     """Sets small pieces (connected by faces, edges or corners) of structures to background.
+
+    Where the scan ends, it may cut one structure into pieces, as a bent vessel: at a face of the scan at which the
+    largest piece ends, other pieces may end as well and stay.
 
     Args:
         classes: uint8 class indices.
         indices: the structures looked at.
         kept: share of its structure's largest piece that another piece has to have to stay; infinite: none does.
+        gap: voxels (x, y, z) around each piece within which another still belongs to it; what was looked at in coarser
+            voxels, as atlases are, cannot tell such pieces apart.
 
     Returns:
         The label map, and how many pieces were left out.
@@ -47,16 +55,17 @@ def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: fl
     for index, box in class_boxes(classes).items():
         if index not in indices:
             continue
-        pieces = _pieces(classes, index, box)
+        pieces = _pieces(classes, index, box, gap)
         sizes = _sizes(pieces)
-        stay = 1 + int((sizes[1:] >= kept * sizes[0]).sum())
-        if stay == len(sizes):
+        small = [piece for piece in range(2, len(sizes) + 1) if sizes[piece - 1] < kept * sizes[0]]
+        small = _not_cut_off(small, pieces, box, classes.GetSize()) if small and math.isfinite(kept) else small
+        if not small:
             continue
         array = sitk.GetArrayFromImage(classes) if array is None else array
         (x, y, z), (width, height, depth) = box
         part = array[z : z + depth, y : y + height, x : x + width]
-        part[sitk.GetArrayViewFromImage(pieces) > stay] = 0
-        count += len(sizes) - stay
+        part[np.isin(sitk.GetArrayViewFromImage(pieces), small)] = 0
+        count += len(small)
     if array is None:
         return classes, 0
     cleaned = sitk.GetImageFromArray(array)
@@ -64,10 +73,36 @@ def without_small_pieces(classes: sitk.Image, indices: Collection[int], kept: fl
     return cleaned, count
 
 
-def _pieces(classes: sitk.Image, index: int, box: Box) -> sitk.Image:
+def _pieces(classes: sitk.Image, index: int, box: Box, gap: Sequence[int] = (0, 0, 0)) -> sitk.Image:
     """The pieces of a class within its box: 1 the largest, 2 the next, 0 what is none."""
     start, size = box
-    return sitk.RelabelComponent(sitk.ConnectedComponent(sitk.RegionOfInterest(classes, size, start) == index, True))
+    mask = sitk.RegionOfInterest(classes, size, start) == index
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(mask, True))
+    if not any(gap) or len(_sizes(pieces)) == 1:
+        return pieces
+    grown = sitk.GrayscaleDilate(mask, [(count + 1) // 2 for count in gap], sitk.sitkBox)
+    return sitk.RelabelComponent(sitk.Mask(sitk.ConnectedComponent(grown, True), mask))
+
+
+def _not_cut_off(small: Sequence[int], pieces: sitk.Image, box: Box, size: Sequence[int]) -> list[int]:
+    """Those of the small pieces that end at no face of the scan at which the largest does.
+
+    Args:
+        small: of the pieces.
+        pieces: 1 the largest, within the box.
+        box: of the structure in the scan.
+        size: of the scan (x, y, z).
+    """
+    boxes = class_boxes(pieces)
+
+    def faces(piece: int) -> set[tuple[int, bool]]:
+        start, count = boxes[piece]
+        first = [low + own for low, own in zip(box[0], start)]
+        low = {(axis, False) for axis in range(3) if first[axis] == 0}
+        return low | {(axis, True) for axis in range(3) if first[axis] + count[axis] == size[axis]}
+
+    of_largest = faces(1)
+    return [piece for piece in small if not faces(piece) & of_largest] if of_largest else list(small)
 
 
 def _sizes(pieces: sitk.Image) -> np.ndarray:

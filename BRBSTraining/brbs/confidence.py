@@ -23,11 +23,11 @@ class Findings:
     """Confidence in the segmentation of one scan.
 
     Attributes:
-        confidence: by structure, 0..1; 1 where there is surely none.
+        confidence: by structure, 0..1; None where there is surely none on the working grid.
         uncertainty: normalised entropy of what both networks say, float32 on the scan's own grid, 0 (sure) to 1.
     """
 
-    confidence: dict[str, float]
+    confidence: dict[str, float | None]
     uncertainty: sitk.Image
 
 
@@ -72,7 +72,8 @@ class Confidence:
             opinions = (found + propagated) / 2
         expected = expected_dice(sharpened(found))
         unsure = restored(self._grid, uncertainty(opinions), image, segmentation.placement)
-        return Findings({name: trust * expected[index] for index, name in enumerate(self._names)}, unsure)
+        told = {name: None if dice is None else trust * dice for name, dice in zip(self._names, expected, strict=True)}
+        return Findings(told, unsure)
 
 
 def sharpened(probabilities: np.ndarray) -> np.ndarray:
@@ -81,7 +82,7 @@ def sharpened(probabilities: np.ndarray) -> np.ndarray:
     return raised / raised.sum(0)
 
 
-def expected_dice(probabilities: np.ndarray) -> list[float]:
+def expected_dice(probabilities: np.ndarray) -> list[float | None]:
     """Dice of the most probable label map with the truth, if each voxel's truth is drawn by its probabilities.
 
     Ratio of the expectations of numerator and denominator: 2 sum of p over the structure / (sum of p + its voxels).
@@ -90,14 +91,15 @@ def expected_dice(probabilities: np.ndarray) -> list[float]:
         probabilities: (K, D, H, W), background first.
 
     Returns:
-        K - 1 values in 0..1; 1 for a structure of which neither a voxel is found nor one expected.
+        K - 1 values in 0..1; None for a structure of which neither a voxel is found nor one expected.
     """
-    classes, values = probabilities.argmax(0), []
+    classes = probabilities.argmax(0)
+    values: list[float | None] = []
     for index in range(1, len(probabilities)):
         inside = classes == index
         expected, voxels = float(probabilities[index].sum(dtype=np.float64)), int(inside.sum())
         certain = 2 * float(probabilities[index][inside].sum(dtype=np.float64))
-        values.append(1.0 if voxels == 0 and expected < 1 else certain / (expected + voxels))
+        values.append(None if voxels == 0 and expected < 1 else certain / (expected + voxels))
     return values
 
 

@@ -285,21 +285,21 @@ class WorkingGrid:
 
     def _smoothed(self, image: sitk.Image, placement: sitk.Transform, strength: float = 1.0) -> sitk.Image:
         """A float image smoothed along those of its axes that are much finer than the grid (against aliasing)."""
-        for axis, step in enumerate(self._steps(image, placement)):
+        for axis, step in enumerate(self.steps(image, placement)):
             if step > _MUCH_FINER and image.GetSize()[axis] >= 4:  # the filter's least size
                 # what turns a voxel's width into the grid's, both seen as Gaussians (full width at half maximum)
                 sigma = strength * math.sqrt((step**2 - 1) / (8 * math.log(2))) * image.GetSpacing()[axis]
                 image = sitk.RecursiveGaussian(image, sigma=sigma, direction=axis)
         return image
 
-    def _steps(self, image: sitk.Image, placement: sitk.Transform) -> np.ndarray:
+    def steps(self, image: sitk.Image, placement: sitk.Transform) -> np.ndarray:
         """A step on this grid in voxels of an image, along the image's axes (3,)."""
         to_axes = np.reshape(image.GetDirection(), (3, 3)).T @ split_affine(placement)[0] * self.spacing
         return np.linalg.norm(to_axes, axis=1) / image.GetSpacing()
 
     def _reach(self, image: sitk.Image, placement: sitk.Transform) -> list[int]:
         """Voxels of an image, along its axes, beyond which nothing of a structure is left after smoothing."""
-        return [math.ceil(2 * step) + 4 for step in self._steps(image, placement)]
+        return [math.ceil(2 * step) + 4 for step in self.steps(image, placement)]
 
     def _resampled(self, image: sitk.Image, placement: sitk.Transform, outside: float = 0.0) -> sitk.Image:
         return sitk.Resample(

@@ -136,7 +136,8 @@ def _choose_intensity(
     if settings.intensity != "auto":
         return settings.intensity, tuple(settings.window)
     images = [sitk.GetArrayViewFromImage(image) for image, _ in atlases]
-    if not all(image.min() <= CT_AIR for image in images):
+    lowest = [image.min() for image in images]
+    if min(lowest) > CT_AIR or max(lowest) >= 0:  # one that is cropped within the body shows no air, but fat
         return "percentiles", tuple(settings.window)
     labels = [sitk.GetArrayViewFromImage(each) for _, each in atlases]
     inside = np.concatenate([image[label != 0] for image, label in zip(images, labels, strict=True)])

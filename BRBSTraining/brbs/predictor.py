@@ -106,20 +106,23 @@ class Predictor:
         whole = lattice.sample_image(image, placement)
         volume = np.empty((1, *self.grid.shape), np.float32)
         _take_part(whole[None], volume, -z, y, x)
-        for first, planes in self.slabs(whole, check):
+        for first, planes in self.slabs(whole, check, (z, y, x)):
             restoration.add(first, planes)
             _take_part(planes, found, first - z, y, x)
         classes = along_slices(restoration.classes, self._slice_borders, found, self.grid, placement)
-        classes, left_out = self._without_small_pieces(classes, components)
+        classes, left_out = self._without_small_pieces(classes, placement, components)
         maps = restoration.probabilities if probabilities else None
         return Segmentation(self.label_values(classes), placement, volume[0], found, maps, left_out)
 
-    def _without_small_pieces(self, classes: sitk.Image, components: str) -> tuple[sitk.Image, int]:
+    def _without_small_pieces(
+        self, classes: sitk.Image, placement: sitk.Transform, components: str
+    ) -> tuple[sitk.Image, int]:
         if components == "all":
             return classes, 0
         if components == "largest":
             return without_small_pieces(classes, range(1, self.schema.class_count), kept=math.inf)
-        return without_small_pieces(classes, self._whole_classes)
+        gap = [int(step) if step >= 2 else 0 for step in self.grid.steps(classes, placement)]
+        return without_small_pieces(classes, self._whole_classes, gap=gap)
 
     @cached_property
     def _whole_classes(self) -> set[int]:
@@ -130,11 +133,14 @@ class Predictor:
         return slice_borders(self._atlas_labels)
 
     @torch.no_grad()
-    def slabs(self, volume: np.ndarray, check: Callable[[], None] = lambda: None) -> Iterator[tuple[int, np.ndarray]]:
+    def slabs(
+        self, volume: np.ndarray, check: Callable[[], None] = lambda: None, home: tuple[int, ...] | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Class probabilities of a normalised volume (D, H, W) in the working grid's spacing, some planes at a time.
 
         Volumes larger than a window, which is as large as the working grid unless :attr:`windows` says else, are seen
-        through overlapping ones; ``check`` is called before each pass of the network.
+        through overlapping ones; ``check`` is called before each pass of the network. Where the working grid begins at
+        ``home`` (z, y, x) in the volume, the window there decides.
 
         Yields:
             Index of the first plane, and float32 (K, planes, H, W).
@@ -145,7 +151,8 @@ class Predictor:
             return self._classify(seen)
 
         window = self.windows.shape(self.grid.shape)
-        yield from slabs(volume, window, classify, self.device, self.windows.at_once)
+        whole = home if window == self.grid.shape else None  # smaller windows show nothing as training did
+        yield from slabs(volume, window, classify, self.device, self.windows.at_once, whole)
 
     def _classify(self, windows: Tensor) -> Tensor:
         with autocast(self.device):

@@ -149,6 +149,7 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
 
     sampler = _Sampler(grid, study.schema, report)
     atlas_images, atlas_labels = sampler.pairs(study.atlases, iter(atlases))
+    _check_structures(study.schema, atlas_labels, grid)
     unlabeled_images = sampler.scans(study.unlabeled)
     validation_images, validation_labels = sampler.pairs(study.validation, map(_read_pair, study.validation))
     log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
@@ -243,6 +244,20 @@ def _read_pair(atlas: Atlas) -> Pair:
     image, labels = read_image(atlas.image), read_label_map(atlas.labels)
     check_pair(image, labels, atlas.image, atlas.labels)
     return image, labels
+
+
+def _check_structures(schema: LabelSchema, atlas_labels: np.ndarray, grid: WorkingGrid) -> None:
+    """Tells which structures no atlas shows on the grid; refuses a study of which none is left."""
+    present = np.unique(atlas_labels)
+    lost = [label.name for index, label in enumerate(schema.labels, 1) if index not in present]
+    if not lost:
+        return
+    edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
+    problem = f"{', '.join(lost)}: too small for the working grid of {edges} mm in every atlas, so it cannot be learned"
+    remedy = "crop the scans, or set the region to labels, for smaller voxels"
+    if len(lost) == len(schema.labels):
+        raise InputError(f"{problem}; {remedy}")
+    log.warning("%s; %s", problem, remedy)
 
 
 def _place_labels(

@@ -45,11 +45,17 @@ class Validation:
     def dice(self, predicted: np.ndarray, schema: LabelSchema) -> dict[str, float]:
         """Mean Dice over the volumes, of each structure by its name and of all as "mean".
 
+        A volume without a structure, in truth and in prediction, says nothing of it; a structure that none has is left
+        out, as one too small for the working grid.
+
         Args:
             predicted: class indices (V, D, H, W).
             schema: the structures.
         """
-        classes = range(1, len(schema.labels) + 1)
-        cases = [dice(found, reference, classes) for found, reference in zip(predicted, self.labels, strict=True)]
-        values = {label.name: float(np.mean([case[i + 1] for case in cases])) for i, label in enumerate(schema.labels)}
-        return {"mean": float(np.mean(list(values.values())))} | values
+        found: dict[str, list[float]] = {}
+        for volume, reference in zip(predicted, self.labels, strict=True):
+            present = set(np.unique(volume)) | set(np.unique(reference))
+            for index, value in dice(volume, reference, sorted(present - {0})).items():
+                found.setdefault(schema.labels[index - 1].name, []).append(value)
+        values = {label.name: float(np.mean(found[label.name])) for label in schema.labels if label.name in found}
+        return {"mean": float(np.mean(list(values.values()))) if values else 0.0} | values

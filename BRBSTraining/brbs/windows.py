@@ -12,6 +12,7 @@ from torch import Tensor
 OVERLAP = 0.5  # of neighbouring windows, at least
 SIGMA = 0.125  # of a window's weights, in window widths
 LEAST_WEIGHT = 1e-3
+HOME_WEIGHT = 1 / LEAST_WEIGHT  # so that other windows count beside it at its faces alone
 
 
 def slabs(
@@ -20,8 +21,11 @@ def slabs(
     classify: Callable[[Tensor], Tensor],
     device: torch.device,
     at_once: int,
+    home: tuple[int, ...] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Class probabilities of a volume that is at least as large as a window, blended with Gaussian weights.
+
+    A network knows anatomy where it has seen it in training; moved within the window, it may miss what it finds there.
 
     Args:
         volume: float32 (D, H, W).
@@ -29,25 +33,27 @@ def slabs(
         classify: gives (N, K, d, h, w) for windows (N, 1, d, h, w).
         device: where it computes.
         at_once: windows it is given at a time.
+        home: first voxel (z, y, x) of the window that shows what training showed; it decides within.
 
     Yields:
         Index of the first plane, and float32 (K, planes, H, W): all planes once, in order. The array is used again
         for the next planes.
     """
     source = torch.as_tensor(volume, dtype=torch.float32)
-    starts, *across = (window_starts(size, width) for size, width in zip(source.shape, window, strict=True))
-    corners = list(itertools.product(*across))
+    corners = set(itertools.product(*map(window_starts, source.shape, window))) | ({home} if home else set())
     weight = window_weights(window)
     total = torch.zeros(window[0], *source.shape[1:])
     blended: Tensor | None = None
-    places = [_place((start, *corner), window) for start in starts for corner in corners]
-    found = _seen(source, places, classify, device, at_once)
-    for start, following in zip(starts, [*starts[1:], len(source)]):
-        for (_, *plane), probabilities in itertools.islice(found, len(corners)):
+    layers = [(start, list(layer)) for start, layer in itertools.groupby(sorted(corners), lambda corner: corner[0])]
+    starts = [start for start, _ in layers]
+    found = _seen(source, [_place(corner, window) for corner in sorted(corners)], classify, device, at_once)
+    for (start, layer), following in zip(layers, [*starts[1:], len(source)]):
+        for corner, ((_, *plane), probabilities) in zip(layer, found):
             if blended is None:
                 blended = torch.zeros(len(probabilities), *total.shape)
-            blended[(slice(None), slice(None), *plane)].addcmul_(probabilities, weight)
-            total[(slice(None), *plane)].add_(weight)
+            counts = weight * HOME_WEIGHT if corner == home else weight
+            blended[(slice(None), slice(None), *plane)].addcmul_(probabilities, counts)
+            total[(slice(None), *plane)].add_(counts)
         assert blended is not None
         done = following - start
         yield start, blended[:, :done].div_(total[:done]).numpy()

@@ -6,14 +6,17 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from tiny_model import tiny_bundle
+from tiny_model import brightness_classes, tiny_bundle
 from tiny_study import SCHEMA, SETTINGS, on_grid, run, subject
 
 from brbs.absence import mean_confidence, told_confidence
+from brbs.confidence import Confidence
 from brbs.job import JobReader
+from brbs.predictor import Predictor
 from brbs.ranking import RankedScan, Ranking, rank
 from brbs.segmentation_job import SegmentationJob, Segmenter
 from brbs.study import Study
@@ -33,9 +36,24 @@ def scan(tmp_path: Path) -> Path:
 
 def test_only_what_was_not_expected_either_is_absent() -> None:
     volumes = {"found": 2.0, "absent": 0.0, "missed": 0.0, "unsure": 0.1}
-    confidence = {"found": 0.9, "absent": 1.0, "missed": 0.0, "unsure": 0.0}
-    assert told_confidence(volumes, confidence) == confidence | {"absent": None}
+    confidence = {"found": 0.9, "absent": None, "missed": 0.0, "unsure": 0.0}
+    assert told_confidence(volumes, confidence) == confidence
     assert told_confidence({"found": 2.0, "absent": 0.0}, {}) == {"absent": None}  # as tables tell it
+
+
+def test_what_was_found_only_beyond_the_working_grid_deserves_no_trust(tmp_path: Path) -> None:
+    bundle = tiny_bundle(provenance={"registration_steps": 0})
+    bundle = replace(bundle, grid=replace(bundle.grid, intensity="window", window=(0.0, 1.0)))
+    values = np.zeros((bundle.grid.shape[0], bundle.grid.shape[1], 3 * bundle.grid.shape[2]), np.float32)
+    values[4:12, 6:14, -10:-2] = 1.0
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(bundle.grid.spacing)
+    predictor = Predictor(bundle, torch.device("cpu"))
+    predictor.network = lambda seen: 40 * brightness_classes(seen)
+    segmentation = predictor.segment(image)
+    assert (sitk.GetArrayFromImage(segmentation.labels) == 70).any() and not segmentation.found.argmax(0).any()
+    findings = Confidence(bundle, torch.device("cpu")).findings(image, segmentation)
+    assert told_confidence({"Hülle": 0.0, "Kern": 4.0}, findings.confidence) == {"Hülle": None, "Kern": 0.0}
 
 
 def test_mean_is_over_what_was_found_or_expected() -> None:

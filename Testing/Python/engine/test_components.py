@@ -27,7 +27,7 @@ def classes_of(*boxes: tuple[int, tuple[slice, slice, slice]]) -> np.ndarray:
 
 LARGE = np.s_[0:4, 0:4, 0:4]  # 64 voxels
 QUARTER = np.s_[6:10, 8:10, 10:12]  # 16
-SMALL = np.s_[6:11, 0:3, 15:16]  # 15
+SMALL = np.s_[6:11, 1:4, 14:15]  # 15
 
 
 def test_structures_in_one_piece_in_every_atlas_are_found() -> None:
@@ -64,6 +64,27 @@ def test_touching_corners_make_one_piece() -> None:
     array[4, 4, 4] = 1
     cleaned, count = without_small_pieces(image(array), {1})
     assert (np.count_nonzero(sitk.GetArrayFromImage(cleaned)), count) == (65, 0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_bent_structure_cut_by_the_scan_s_end_keeps_both_ends(axis: int, last: bool) -> None:
+    array = np.zeros((12, 14, 16), np.uint8)
+    ends = np.moveaxis(array, axis, 0)[:: -1 if last else 1]
+    ends[0:6, 3:6, 3:6] = ends[0:2, 8:10, 8:10] = 1
+    cleaned, count = without_small_pieces(image(array), {1})
+    assert np.array_equal(sitk.GetArrayFromImage(cleaned), array) and count == 0
+    ends[0, 8:10, 8:10] = 0  # it ends before the scan does
+    assert without_small_pieces(image(array), {1})[1] == 1
+    ends[0, 3:6, 3:6], ends[0, 8:10, 8:10] = 0, 1  # the largest does
+    assert without_small_pieces(image(array), {1})[1] == 1
+
+
+def test_pieces_that_the_atlases_voxels_could_not_tell_apart_belong_together() -> None:
+    found = image(classes_of((1, LARGE), (1, np.s_[1:3, 1:3, 7:9])))
+    for gap, removed in ((0, 1), (2, 1), (3, 0)):
+        assert without_small_pieces(found, {1}, gap=(gap, 0, 0))[1] == removed
+    assert without_small_pieces(found, {1}, gap=(0, 6, 6))[1] == 1
 
 
 @pytest.mark.parametrize("indices", [set(), {1}, {5}])

@@ -116,6 +116,10 @@ def test_ct_gets_a_window_around_the_structures_and_all_else_percentiles():
     assert lungs.window[0] == -1000 and lungs.window[1] == pytest.approx(-300, abs=5)
     assert choose_grid([atlas((20, 20, 20))], [], Settings(), 10**6).intensity == "percentiles"
     assert choose_grid([ct((80, 140)), atlas((16, 16, 16))], [], Settings(), 10**6).intensity == "percentiles"
+    cropped, labels = ct((80, 140))
+    cropped = sitk.Clamp(cropped, lowerBound=-120)  # nothing but body
+    assert choose_grid([(cropped, labels), ct((80, 140))], [], Settings(), 10**6).intensity == "window"
+    assert choose_grid([(cropped, labels)], [], Settings(), 10**6).intensity == "percentiles"
     assert choose_grid([ct((80, 140))], [], Settings(intensity="percentiles"), 10**6).intensity == "percentiles"
 
 

@@ -80,6 +80,15 @@ def test_a_scan_larger_than_the_grid_is_seen_through_windows_that_agree(predicto
     np.testing.assert_array_equal(found, expected_values(large))
 
 
+def test_in_a_larger_scan_the_trained_field_of_view_is_segmented_as_if_alone(predictor: Predictor) -> None:
+    """By a network that knows where in its window a structure lies."""
+    ramp = torch.linspace(-4, 4, SIZE[0])
+    predictor.network = lambda seen: torch.cat([0 * seen, seen * 0 + ramp, seen * 0 - 9], dim=1)
+    alone = sitk.GetArrayFromImage(predictor.segment(scan(blocks(SIZE))).labels)
+    larger = sitk.GetArrayFromImage(predictor.segment(scan(blocks((32, 36, 24)))).labels)
+    np.testing.assert_array_equal(larger[5:-5, 9:-9, 9:-9], alone[1:-1, 1:-1, 1:-1])
+
+
 def test_windows_give_what_the_network_gives_on_the_whole(predictor: Predictor) -> None:
     volume = np.random.default_rng(0).uniform(0, 1, (21, 33, 18)).astype(np.float32)
     whole = brightness_classes(torch.as_tensor(volume)[None, None]).softmax(1)[0].numpy()

@@ -113,11 +113,16 @@ def test_progress_runs_from_nothing_towards_one_and_names_the_scans(tmp_path):
     assert all(any(name in what for _, what in seen) for name in ("a0", "a1", "u0", "u1", "u2"))
 
 
-def test_structure_lost_on_the_grid_is_reported(tmp_path, caplog):
-    """At 8 mm a 6 x 8 x 3 mm structure has no voxel to itself."""
+def test_structures_lost_on_the_grid_are_told_and_without_any_nothing_is_trained(tmp_path, caplog):
+    """A structure of 6 x 8 x 3 mm has no voxel of 7 mm thickness to itself, one of 4 mm has."""
+    study = make_study(tmp_path, settings=Settings(spacing=(5.0, 5.0, 7.0)))
     with caplog.at_level(logging.WARNING, "brbs"):
-        prepare(make_study(tmp_path, settings=Settings(spacing=(8.0, 8.0, 8.0))), 10**6)
-    assert "roof" in caplog.text and "a0.nii.gz" in caplog.text
+        prepare(study, 10**6)
+    assert "a0.nii.gz: roof is too small" in caplog.text
+    assert "roof: too small for the working grid of 5 x 5 x 7 mm in every atlas" in caplog.text
+    study.settings = Settings(spacing=(8.0, 8.0, 8.0))
+    with pytest.raises(InputError, match="roof, cellar: too small.*region"):
+        prepare(study, 10**6)
 
 
 def test_bad_files_are_named(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_study import SETTINGS, prepared_study
+from tiny_study import SCHEMA, SETTINGS, prepared_study
 
 from brbs import learner as learner_module
 from brbs import trainer as trainer_module
@@ -21,6 +21,7 @@ from brbs.learner import Learner
 from brbs.model import ModelBundle
 from brbs.settings import Settings
 from brbs.trainer import Budget, Trainer
+from brbs.validation import Validation
 
 CPU = torch.device("cpu")
 
@@ -215,6 +216,18 @@ def test_time_ends_a_training_whose_steps_are_not_used_up(tmp_path: Path) -> Non
     assert finished and 0 < trainer.step < 100_000 and trainer.seconds >= 0.6
     trainer, finished = train(tmp_path / "steps", Budget(minutes=60, steps=2))
     assert finished and trainer.step == 2
+
+
+def test_a_structure_that_nothing_shows_is_not_counted_as_found() -> None:
+    reference = np.zeros((2, 4, 4, 4), np.uint8)
+    reference[0, :2] = 1
+    predicted = reference.copy()
+    predicted[0, 1] = 0
+    validation = Validation(torch.zeros(2, 1, 4, 4, 4), reference, real=True)
+    assert validation.dice(predicted, SCHEMA) == pytest.approx({"mean": 2 / 3, "Hülle": 2 / 3})
+    predicted[1, 3] = 2
+    assert validation.dice(predicted, SCHEMA) == pytest.approx({"mean": 1 / 3, "Hülle": 2 / 3, "Kern": 0.0})
+    assert validation.dice(np.zeros_like(reference), SCHEMA)["mean"] == 0.0
 
 
 def test_real_validation_chooses_the_best_weights(tmp_path: Path, monkeypatch) -> None:

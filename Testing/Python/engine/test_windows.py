@@ -19,8 +19,9 @@ def position_dependent(windows: torch.Tensor) -> torch.Tensor:
     return torch.cat([first, 1 - first], dim=1)
 
 
-def blended(volume: np.ndarray, window: tuple[int, int, int], at_once: int = 3) -> np.ndarray:
-    parts = [(first, planes.copy()) for first, planes in slabs(volume, window, position_dependent, CPU, at_once)]
+def blended(volume: np.ndarray, window: tuple[int, int, int], at_once: int = 3, home=None) -> np.ndarray:
+    found = slabs(volume, window, position_dependent, CPU, at_once, home)
+    parts = [(first, planes.copy()) for first, planes in found]
     counts = [planes.shape[1] for _, planes in parts]
     assert [first for first, _ in parts] == [0, *np.cumsum(counts)[:-1]]  # all planes once, in order
     return np.concatenate([planes for _, planes in parts], axis=1)
@@ -34,6 +35,20 @@ def test_blended_as_by_monai(shape) -> None:
         torch.as_tensor(volume)[None, None], window, 2, position_dependent, 0.5, mode="gaussian"
     )
     np.testing.assert_allclose(blended(volume, window), expected[0].numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("home", [(0, 0, 0), (5, 2, 6), (13, 19, 9)])
+def test_the_window_that_shows_what_training_showed_decides_within(home: tuple[int, int, int]) -> None:
+    volume, window = smooth_noise((1, 1, 21, 31, 19), 3)[0, 0].numpy(), (8, 12, 10)
+    place = tuple(slice(first, first + width) for first, width in zip(home, window))
+    found, without = blended(volume, window, home=home), blended(volume, window)
+    alone = position_dependent(torch.as_tensor(volume[place])[None, None])[0].numpy()
+    inside = (slice(None), *(slice(2, -2),) * 3)
+    np.testing.assert_allclose(found[(slice(None), *place)][inside], alone[inside], atol=0.003)
+    assert np.abs(without[(slice(None), *place)][inside] - alone[inside]).max() > 0.01
+    beyond = np.ones(volume.shape, bool)
+    beyond[place] = False
+    np.testing.assert_allclose(found[:, beyond], without[:, beyond], atol=1e-6)
 
 
 def test_result_does_not_depend_on_how_many_are_seen_at_once() -> None:
