@@ -14,6 +14,8 @@ from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, fit_grid
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 
+FEWEST_STEPS = 600  # of a training limited in time, as "fast" has: in fewer, fine voxels bring nothing
+
 _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
 
 
@@ -31,6 +33,17 @@ def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, 
     """
     seconds_per_step = sum(share * seconds for share, seconds in _phases(report_device, steps, settings))
     return steps * seconds_per_step * voxels / report_device["seconds_per_step"]["volume"]
+
+
+def voxels_in(report_device: Mapping[str, Any], minutes: float, settings: Settings) -> int:
+    """Most voxels of a working grid on which a training of so many minutes still makes :data:`FEWEST_STEPS` steps.
+
+    Args:
+        report_device: as of :func:`expected_seconds`.
+        minutes: of the training.
+        settings: the shares of the phases and what a step computes.
+    """
+    return int(60 * minutes / expected_seconds(report_device, 1, FEWEST_STEPS, settings))
 
 
 def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings, progress: float) -> float:

@@ -68,7 +68,7 @@ def choose_grid(
         grid = replace(grid, size=size, spacing=fitted, offset=offset, region="labels")
     if not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING):
         log.info(
-            "spacing coarsened from %s mm to %s mm to fit %d voxels",
+            "spacing coarsened from %s mm to %s mm to fit %d voxels, as memory and time permit",
             _times(spacing, "%.3g"), _times(grid.spacing, "%.3g"), voxel_budget,
         )  # fmt: skip
     log.info(

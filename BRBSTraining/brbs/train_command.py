@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, MemoryTooSmall, naming
+from .expected_time import voxels_in
 from .files import read_json
+from .grid_choice import SMALLEST_BUDGET
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .launcher import rank, restarts, run_name
 from .locking import study_lock
@@ -129,8 +131,6 @@ def _resume(arguments: argparse.Namespace, folder: Path, group: Group) -> int:
 
 def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter) -> tuple[Settings, Prepared]:
     """Reads the study, tells the job how far it is, and stores what was prepared."""
-    from .device import voxel_budget
-
     job.update(message="reading the study")
     study = _study(arguments)
     counts = {"atlases": len(study.atlases), "unlabeled": len(study.unlabeled)}
@@ -143,11 +143,24 @@ def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter
             job.update(message=what)
             show(done, what)
 
-        prepared = prepare(study, voxel_budget(device, study.schema.class_count), tell)
+        prepared = prepare(study, _most_voxels(study, device, arguments.minutes), tell)
     if arguments.study and _brings_scans(arguments):  # else it was read, and may be edited meanwhile
         study.save(arguments.study)
     prepared.save(folder / PREPARED_FILE)
     return study.settings, prepared
+
+
+def _most_voxels(study: Study, device, minutes: float | None) -> int:
+    """What the device's memory permits of a working grid, and the time limit where nobody has chosen the spacing."""
+    from .device import voxel_budget
+
+    most = voxel_budget(device, study.schema.class_count)
+    if minutes is None or study.settings.spacing is not None:
+        return most
+    from .step_timing import seconds_per_step
+
+    in_time = voxels_in({"seconds_per_step": seconds_per_step(device)}, minutes, study.settings)
+    return max(SMALLEST_BUDGET, min(most, in_time))
 
 
 def _description(folder: Path, device, budget: dict[str, Any], study: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tiny_study import SCHEMA, on_grid, subject
 
 from brbs.anisotropy import default_unet, relative_work
 from brbs.checks import CheckedItem, look_at
-from brbs.expected_time import expected_seconds, time_share, working_voxels
+from brbs.expected_time import FEWEST_STEPS, expected_seconds, time_share, voxels_in, working_voxels
 from brbs.grid_choice import choose_grid
 from brbs.settings import PAPER, Settings
 from brbs.volumes import write_image, write_label_map
@@ -31,6 +31,13 @@ SETTINGS = Settings(
 
 def seconds(voxels: int = 1000, steps: int = 100, **changes) -> float:
     return expected_seconds(DEVICE, voxels, steps, replace(SETTINGS, **changes))
+
+
+@pytest.mark.parametrize("minutes", [0.5, 60])
+def test_so_many_voxels_leave_time_for_the_fewest_steps(minutes: float) -> None:
+    for settings in (SETTINGS, Settings(), PAPER):
+        taken = expected_seconds(DEVICE, voxels_in(DEVICE, minutes, settings), FEWEST_STEPS, settings)
+        assert taken == pytest.approx(60 * minutes, rel=0.1) and taken <= 60 * minutes
 
 
 def test_phases_count_by_their_shares() -> None:

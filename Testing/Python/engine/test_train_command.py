@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from tiny_study import SCHEMA, SETTINGS, content, run, train_arguments
 
-from brbs import train_command
+from brbs import step_timing, train_command
+from brbs.grid_choice import SMALLEST_BUDGET
 from brbs.image_files import list_images
 from brbs.job import JobReader, queue_job
 from brbs.locking import LOCK_FILE, lock_holder
@@ -66,6 +67,18 @@ def test_the_watcher_sees_the_scans_being_read(kept: Path, queued: Path, monkeyp
     assert seen[-1] == ("running", 0.0, "placing scan 102 (7 of 7)", True)
     assert (job.state, lock_holder(kept)) == ("finished", None) and (queued / "model.json").is_file()
     assert sorted(path.name for path in kept.iterdir()) == ["models", "study.json"]
+
+
+def test_a_time_limit_bounds_the_voxels_unless_their_size_is_set(kept: Path, tmp_path: Path, monkeypatch) -> None:
+    plain, budgets = train_command.prepare, []
+    slow = {"volume": 32**3, "coarse": 0.01, "warm-up": 0.1, "registration": 0.05, "together": 0.3}
+    monkeypatch.setattr(step_timing, "seconds_per_step", lambda device: slow)
+    monkeypatch.setattr(train_command, "prepare", lambda *given: budgets.append(given[1]) or plain(*given))
+    lengths = (["--steps", 1], ["--steps", 1, "--minutes", 60], ["--steps", 1, "--minutes", 6])
+    for number, options in enumerate([*lengths, ["--steps", 1, "--minutes", 1], [*lengths[2], "--spacing", 1, 1.5, 2]]):
+        assert train(kept, tmp_path / str(number), *options) == 0
+    free, much, some, least, chosen = budgets
+    assert free == chosen >= much > some > least == SMALLEST_BUDGET
 
 
 def test_the_job_tells_what_is_trained(kept: Path, queued: Path) -> None:
