@@ -223,7 +223,8 @@ class BRBSTrainingLogic(ScriptedLoadableModuleLogic):
         budget = [("--minutes", minutes), ("--steps", steps)]
         options = [part for name, value in budget if value is not None for part in (name, str(value))]
         model = study.newModelFolder()
-        study.save()
+        if not study.refresh():  # what others have written counts
+            study.save()
         return self._launch(study, model, ["--study", str(study.folder), *options], device, {})
 
     def resumeTraining(self, study: StudyFolder, job: TrainingJob, device: str = "auto") -> TrainingJob:

@@ -56,7 +56,7 @@ def knownModels(settings: UserSettings) -> list[KnownModel]:
 
     What is gone or damaged is left out.
     """
-    trained = [folder for study in settings.studies for folder in (study / MODELS).glob("*")]
+    trained = [folder for study in settings.studies for folder in _trained(study)]
     hidden = set(settings.hiddenModels)
     folders = [folder for folder in dict.fromkeys([*settings.models, *trained]) if folder not in hidden]
     found = filter(None, map(_known, folders))
@@ -72,6 +72,14 @@ def addedModel(settings: UserSettings, folder: Path) -> KnownModel:
     check_bundle(folder)
     settings.rememberModel(folder)
     return _known(folder)
+
+
+def _trained(study: Path) -> list[Path]:
+    """Folders of a study's models; none where it cannot be reached, as on a drive that is gone."""
+    try:
+        return list((study / MODELS).iterdir())
+    except OSError:
+        return []
 
 
 def _known(folder: Path) -> KnownModel | None:

@@ -10,7 +10,8 @@ from .SegmentationExport import exportSegmentation
 from .StudyFolder import StudyFolder
 from .VolumeExport import exportVolume, transformNote, volumeFile
 
-FILE_ATTRIBUTE = "BRBS.File"  # where a node was exported to, so that adding it again replaces the file
+# Where a node was exported to, so that adding it again replaces the file, and which node that was: clones have both.
+FILE_ATTRIBUTE, NODE_ATTRIBUTE = "BRBS.File", "BRBS.FileOf"
 
 
 def scanFile(study: StudyFolder, volumeNode) -> tuple[Path, str]:
@@ -22,12 +23,11 @@ def scanFile(study: StudyFolder, volumeNode) -> tuple[Path, str]:
     Raises:
         InputError: the node cannot be used, or the file not be written.
     """
-    onDisk = volumeFile(volumeNode)
-    if onDisk is not None:
-        return onDisk, ""
-    path = _exported(study, volumeNode) or study.scanFile(volumeNode.GetName())
+    path = _scanPath(study, volumeNode)
+    if path == volumeFile(volumeNode):
+        return path, ""
     exportVolume(volumeNode, path)
-    volumeNode.SetAttribute(FILE_ATTRIBUTE, str(path))
+    _remember(volumeNode, path)
     return path, transformNote(volumeNode)
 
 
@@ -37,14 +37,38 @@ def atlasFiles(study: StudyFolder, volumeNode, segmentationNode) -> tuple[Path, 
     Raises:
         InputError: a node cannot be used, or a file not be written.
     """
-    labels = _exported(study, segmentationNode) or study.labelsFile(volumeNode.GetName())
+    labels = _labelsPath(study, volumeNode, segmentationNode)
     schema = exportSegmentation(segmentationNode, volumeNode, study.study.schema, labels)
-    segmentationNode.SetAttribute(FILE_ATTRIBUTE, str(labels))
+    _remember(segmentationNode, labels)
     image, note = scanFile(study, volumeNode)
     return image, labels, schema, note
 
 
-def _exported(study: StudyFolder, node) -> Path | None:
+def exportedFile(node) -> Path | None:
+    """The file that this node, and not one that it was cloned from, was exported to."""
+    path = node.GetAttribute(FILE_ATTRIBUTE)
+    return Path(path) if path and node.GetAttribute(NODE_ATTRIBUTE) == node.GetID() else None
+
+
+def _remember(node, path: Path) -> None:
+    node.SetAttribute(FILE_ATTRIBUTE, str(path))
+    node.SetAttribute(NODE_ATTRIBUTE, node.GetID())
+
+
+def _scanPath(study: StudyFolder, volumeNode) -> Path:
+    """The file of a volume: its own, that of its earlier export, or a new one."""
+    return volumeFile(volumeNode) or _earlier(study, volumeNode) or study.scanFile(volumeNode.GetName())
+
+
+def _labelsPath(study: StudyFolder, volumeNode, segmentationNode) -> Path:
+    """The file of a segmentation: that of its earlier export with the same scan, or a new one."""
+    study.refresh()
+    earlier, image = _earlier(study, segmentationNode), _scanPath(study, volumeNode)
+    same = any((atlas.image, atlas.labels) == (image, earlier) for atlas in study.study.atlases)
+    return earlier if earlier and same else study.labelsFile(volumeNode.GetName())
+
+
+def _earlier(study: StudyFolder, node) -> Path | None:
     """Where this study holds an earlier export of the node."""
-    path = Path(node.GetAttribute(FILE_ATTRIBUTE) or "")
-    return path if path.is_file() and study.folder in path.parents else None
+    path = exportedFile(node)
+    return path if path and path.is_file() and study.folder in path.parents else None

@@ -62,7 +62,7 @@ class StudyFolder:
     @staticmethod
     def holdsStudy(folder: str | Path) -> bool:
         """Whether the folder is that of a study."""
-        return (Path(folder) / FILE_NAME).is_file()
+        return os.path.isfile(Path(folder) / FILE_NAME)  # Path's own raises where a drive does not answer
 
     @property
     def name(self) -> str:
@@ -198,6 +198,7 @@ class StudyFolder:
         Raises:
             InputError: a value it cannot have (the study stays as it was), or the study cannot be written.
         """
+        self.refresh()
         self.setSettings(replace(self.study.settings, **{name: value}))
 
     # ---- models
@@ -206,7 +207,7 @@ class StudyFolder:
     def modelFolders(self) -> list[Path]:
         """Folders of the study's trainings, the newest first."""
         root = self.folder / MODELS
-        numbered = [path for path in root.iterdir() if path.name.isdigit()] if root.is_dir() else []
+        numbered = [path for path in root.iterdir() if path.name.isdigit()] if os.path.isdir(root) else []
         return sorted(numbered, key=lambda path: int(path.name), reverse=True)
 
     def newModelFolder(self) -> Path:

@@ -21,7 +21,7 @@ from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotatio
 from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
 from .SampleView import showSample
-from .SceneImport import FILE_ATTRIBUTE, scanFile
+from .SceneImport import exportedFile, scanFile
 from .SceneNode import SceneNode
 from .SceneScans import sceneScans
 from .StudyChecker import StudyChecker
@@ -392,5 +392,4 @@ def _imagesOf(path: Path) -> list[Path]:
 def _isIn(node, known: set[Path]) -> bool:
     storage = node.GetStorageNode()
     read = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
-    exported = Path(node.GetAttribute(FILE_ATTRIBUTE) or "")
-    return read in known or exported in known
+    return read in known or exportedFile(node) in known
