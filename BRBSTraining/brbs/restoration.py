@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -9,12 +13,60 @@ from .argmax import running_argmax
 from .grid import WorkingGrid
 
 _TOUCH = 1e-6  # voxels, by which the search for voxels of a slab reaches too far rather than not far enough
+_EDGE = 48  # voxels of a brick: smaller ones leave out more classes, larger ones take fewer calls
+_ROUNDING = 1e-4  # relative, far above what summing 256 float32 values may lose
+
+
+class _Slab:
+    """Some of the lattice's planes, and which of their voxels let a class be the most probable one nearby.
+
+    Args:
+        lattice: grid of all planes.
+        first: index of the first plane here.
+        planes: (K, planes, H, W).
+        low: height on the lattice, in planes, from which voxels of the scan belong to the slab.
+        high: height below which they do.
+    """
+
+    def __init__(self, lattice: WorkingGrid, first: int, planes: np.ndarray, low: float, high: float) -> None:
+        self.grid, self.first, self.low, self.high = lattice.slab(first, planes.shape[1]), first, low, high
+        self._planes = planes
+
+    @property
+    def class_count(self) -> int:
+        """Background included."""
+        return len(self._planes)
+
+    def able(self, part: tuple[slice, ...]) -> list[int]:
+        """Structures that can be the most probable class somewhere between the voxels of a part (z, y, x)."""
+        return (np.flatnonzero(self._able[(slice(None), *part)].any(axis=(1, 2, 3))) + 1).tolist()
+
+    @cached_property
+    def _able(self) -> np.ndarray:
+        """Bool (K - 1, planes, H, W): where structures have more than the mean of all classes."""
+        # What wins from background exceeds the mean. Interpolated, it does so only if it does at one of the neighbours.
+        mean = self._planes.sum(0, dtype=np.float32) / self.class_count
+        return self._planes[1:] > mean * np.float32(1 - _ROUNDING)
+
+    def image(self, index: int, part: tuple[slice, ...] = (slice(0, None),) * 3) -> sitk.Image:
+        """The probability of a class at the voxels of a part (z, y, x), in the grid frame."""
+        image = self.grid.image(np.ascontiguousarray(self._planes[index][part], dtype=np.float32))
+        first = np.array([axis.start for axis in part[::-1]])
+        image.SetOrigin((self.grid.origin + first * self.grid.spacing).tolist())
+        return image
+
+
+def _bricks(box: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
+    """The parts of a box (z, y, x), cubes but at its ends."""
+    cuts = ([slice(low, min(low + _EDGE, part.stop)) for low in range(part.start, part.stop, _EDGE)] for part in box)
+    return itertools.product(*cuts)
 
 
 class Restoration:
     """Takes the lattice's planes in order and finds the most probable class of each voxel of the scan.
 
     Probabilities are interpolated linearly before they are compared; outside the lattice lies background.
+    The scan is taken brick by brick, and in each only those classes are interpolated that can win somewhere in it.
 
     Args:
         lattice: grid of the probabilities.
@@ -30,7 +82,8 @@ class Restoration:
         self._classes = np.zeros(image.GetSize()[::-1], np.uint8)
         self._keep, self._maps = keep_probabilities, np.zeros((0, *self._classes.shape), np.float32)
         self._above: np.ndarray | None = None  # the last plane so far
-        self._height = lattice.indices(image, placement)[:, 2]  # of scan index (x, y, z), in planes: hx, hy, hz, h0
+        self._indices = lattice.indices(image, placement)  # on the lattice, of scan index (x, y, z, 1)
+        self._height = self._indices[:, 2]  # in planes: hx, hy, hz, h0
 
     @property
     def classes(self) -> sitk.Image:
@@ -56,29 +109,60 @@ class Restoration:
             planes = np.concatenate([self._above[:, None], planes], axis=1)
             first -= 1
         self._above = planes[:, -1].copy()
+        slab = _Slab(self._lattice, first, planes, low, high)
         box = self._box(low, high)
-        if all(part.stop > part.start for part in box):
-            self._fill(box, self._lattice.slab(first, planes.shape[1]), planes, low, high)
+        if self._keep:
+            self._fill_all(box, slab)
+        else:
+            for brick in _bricks(box):
+                self._fill_brick(brick, slab)
 
-    def _fill(self, box: tuple[slice, ...], slab: WorkingGrid, planes: np.ndarray, low: float, high: float) -> None:
-        """Voxels of a box (z, y, x) whose height on the lattice is from ``low`` to below ``high``."""
-        inside = self._inside(box, low, high)
-        size, origin = self._region(box)
-        spacing, direction = self._image.GetSpacing(), self._image.GetDirection()
+    def _fill_all(self, box: tuple[slice, ...], slab: _Slab) -> None:
+        """The voxels of a box (z, y, x) that belong to a slab, and the probabilities of all classes there."""
+        if any(part.stop <= part.start for part in box):
+            return
+        if not len(self._maps):
+            self._maps = np.zeros((slab.class_count, *self._classes.shape), np.float32)
+        inside = self._inside(box, slab)
 
         def membership(index: int) -> sitk.Image:
-            outside = 1.0 if index == 0 else 0.0
-            source = slab.image(np.ascontiguousarray(planes[index], dtype=np.float32))
-            found = sitk.Resample(
-                source, size, self._to_lattice, sitk.sitkLinear, origin, spacing, direction, outside, sitk.sitkFloat32
-            )
-            if self._keep:
-                np.copyto(self._maps[index][box], sitk.GetArrayViewFromImage(found), where=inside)
+            found = self._resampled(slab.image(index), box, index)
+            np.copyto(self._maps[index][box], sitk.GetArrayViewFromImage(found), where=inside)
             return found
 
-        if self._keep and not len(self._maps):
-            self._maps = np.zeros((len(planes), *self._classes.shape), np.float32)
-        np.copyto(self._classes[box], running_argmax(membership, range(len(planes))), where=inside)
+        np.copyto(self._classes[box], running_argmax(membership, range(slab.class_count)), where=inside)
+
+    def _fill_brick(self, brick: tuple[slice, ...], slab: _Slab) -> None:
+        """The voxels of a brick (z, y, x) that belong to a slab."""
+        part = self._part(brick, slab)
+        able = slab.able(part)
+        if not able:
+            return  # background, as all voxels are from the outset
+
+        # The same part for all of them: places are rounded alike, so that equals stay equal.
+        def membership(index: int) -> sitk.Image:
+            return self._resampled(slab.image(index, part), brick, index)
+
+        np.copyto(self._classes[brick], running_argmax(membership, [0, *able]), where=self._inside(brick, slab))
+
+    def _resampled(self, source: sitk.Image, box: tuple[slice, ...], index: int) -> sitk.Image:
+        """The probability of a class at the voxels of a box (z, y, x)."""
+        origin = self._image.TransformIndexToPhysicalPoint([part.start for part in box[::-1]])
+        size = [part.stop - part.start for part in box[::-1]]
+        spacing, direction = self._image.GetSpacing(), self._image.GetDirection()
+        outside = 1.0 if index == 0 else 0.0
+        return sitk.Resample(
+            source, size, self._to_lattice, sitk.sitkLinear, origin, spacing, direction, outside, sitk.sitkFloat32
+        )
+
+    def _part(self, brick: tuple[slice, ...], slab: _Slab) -> tuple[slice, ...]:
+        """Voxels (z, y, x) of a slab that the voxels of a brick lie between."""
+        corners = np.array([(part.start, part.stop - 1) for part in brick[::-1]])[..., None]  # axis, end
+        ends = np.sort(self._indices[:3, None] * corners, axis=1).sum(0) + self._indices[3]  # least and greatest
+        ends[:, 2] -= slab.first
+        first = np.maximum(np.floor(ends[0] - _TOUCH), 0).astype(int)
+        last = np.minimum(np.ceil(ends[1] + _TOUCH), np.array(slab.grid.size) - 1).astype(int)
+        return tuple(slice(low, max(high + 1, low)) for low, high in zip(first.tolist(), last.tolist()))[::-1]
 
     def _box(self, low: float, high: float) -> tuple[slice, ...]:
         """A box (z, y, x) of the scan with all voxels from ``low`` to ``high``."""
@@ -95,15 +179,13 @@ class Restoration:
             box.append(slice(int(np.ceil(first)), int(np.floor(last)) + 1))
         return tuple(box[::-1])
 
-    def _region(self, box: tuple[slice, ...]) -> tuple[list[int], tuple[float, ...]]:
-        """Size in voxels and origin in mm of a box (z, y, x)."""
-        origin = self._image.TransformIndexToPhysicalPoint([part.start for part in box[::-1]])
-        return [part.stop - part.start for part in box[::-1]], origin
-
-    def _inside(self, box: tuple[slice, ...], low: float, high: float) -> np.ndarray:
+    def _inside(self, box: tuple[slice, ...], slab: _Slab) -> np.ndarray | bool:
+        """Which voxels of a box (z, y, x) belong to a slab."""
+        if slab.low == -np.inf and slab.high == np.inf:
+            return True
         z, y, x = np.ogrid[box]
         height = self._height[3] + self._height[0] * x + self._height[1] * y + self._height[2] * z
-        return (height >= low) & (height < high)
+        return (height >= slab.low) & (height < slab.high)
 
     def _on_scan(self, values: np.ndarray) -> sitk.Image:
         result = sitk.GetImageFromArray(values)
