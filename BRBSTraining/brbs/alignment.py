@@ -10,8 +10,12 @@ from itertools import permutations, product
 import numpy as np
 import SimpleITK as sitk
 
-SCALE_LIMITS = (0.5, 2.0)
+# A child of six is two thirds as tall as a grown-up, and fits of scans that show little overshoot by a tenth or two;
+# beyond that mutual information has pressed a body into a corner of the other scan, or has blown up a part of it.
+SCALE_LIMITS = (1 / 1.8, 1.8)
 _REGISTRATION_SAMPLES = 60_000
+_SHOWS_LESS = 0.75  # ratio of extents below which centres of mass may lie too far apart to be the only start
+FEWEST_PLANES = 4  # along an axis that the smoothing of a registration asks for
 
 
 def _turns() -> list[np.ndarray]:
@@ -130,17 +134,83 @@ def centre_of_mass(image: sitk.Image) -> np.ndarray:
     return np.array(image.TransformContinuousIndexToPhysicalPoint(index))
 
 
-def register_affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
-    """Registers `moving` to `fixed` (float images of like spacing, roughly aligned) by mutual information.
+def register_affine(reference: sitk.Image, scan: sitk.Image) -> sitk.AffineTransform:
+    """Registers two float images of like spacing by mutual information, their centres of mass roughly aligned.
+
+    Either may show only a part of what the other shows. Nothing is learnt from planes that are 0 throughout: they pad.
 
     Returns:
-        The transform from the space of `fixed` to the space of `moving`, mm.
+        The transform from the space of `reference` to the space of `scan`, mm.
 
     Raises:
         RuntimeError: the registration failed, or shrinks or stretches beyond `SCALE_LIMITS`.
     """
+    pair = _content(reference), _content(scan)
+    # The metric is taken at points of the fixed image that fall on the moving one. With the larger as the fixed one it
+    # rises where a few of them are left, or where a body is pressed together until it covers the other.
+    turned = math.prod(pair[1].GetSize()) < math.prod(pair[0].GetSize())
+    fixed, moving = reversed(pair) if turned else pair
+    best = _best_registered(fixed, moving)
+    if turned:
+        best = affine(*split_affine(best.GetInverse()))
+    if not _is_plausible(best):
+        low, high = _scales(best)
+        raise RuntimeError(f"it scales the scan by {low:.2f} to {high:.2f}")
+    return best
+
+
+def _best_registered(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
+    """Of what is found from all starts, the plausible transform with the best metric; else that with the best metric.
+
+    Raises:
+        RuntimeError: nothing is found from any start.
+    """
+    found, failure = [], None
+    for start in _starts(fixed, moving):
+        try:
+            found.append(_registered(fixed, moving, start))
+        except RuntimeError as error:  # the two drifted apart, for one
+            failure = error
+    if not found:
+        raise failure
+    return min(found, key=lambda each: (not _is_plausible(each[1]), each[0]))[1]
+
+
+def _content(image: sitk.Image) -> sitk.Image:
+    """An image without the planes at its ends that are 0 throughout."""
+    filled = sitk.GetArrayViewFromImage(image) != 0
+    if not filled.any():
+        return image
+    start, size = [], []
+    for axis, edge in zip((2, 1, 0), image.GetSize()):  # x, y, z
+        planes = np.flatnonzero(filled.any(axis=tuple({0, 1, 2} - {axis})))
+        count = min(max(int(planes[-1] - planes[0]) + 1, FEWEST_PLANES), edge)
+        start.append(min(int(planes[0]), edge - count))
+        size.append(count)
+    return sitk.RegionOfInterest(image, size, start)
+
+
+def _starts(fixed: sitk.Image, moving: sitk.Image) -> list[np.ndarray]:
+    """Shifts (3,) from `fixed` to `moving`, mm, from which they are registered.
+
+    The centre of mass of a scan that shows a part is not that of the whole. The part is often one end of it, so where
+    extents differ much, the ends along the axis that differs most are starts too.
+    """
+    starts = [np.zeros(3)]
+    boxes = box_corners(fixed), box_corners(moving)
+    lows, highs = (np.array([end(box, axis=0) for box in boxes]) for end in (np.min, np.max))
+    extents = highs - lows
+    less = extents.min(axis=0) < _SHOWS_LESS * extents.max(axis=0)
+    axis = int(np.where(less, np.ptp(extents, axis=0), 0.0).argmax())
+    if less.any():
+        starts += [np.where(np.arange(3) == axis, ends[1] - ends[0], 0.0) for ends in (lows, highs)]
+    return starts
+
+
+def _registered(fixed: sitk.Image, moving: sitk.Image, start: np.ndarray) -> tuple[float, sitk.AffineTransform]:
+    """The metric (lower is better) and the transform from `fixed` to `moving` that is found from a shift on."""
     middle = fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()])
-    transform = sitk.AffineTransform(np.eye(3).ravel().tolist(), (0.0, 0.0, 0.0), middle)
+    transform = sitk.AffineTransform(np.eye(3).ravel().tolist(), start.tolist(), middle)
     spacing = max(fixed.GetSpacing())
     shrinks = [factor for factor in (4, 2, 1) if factor == 1 or min(fixed.GetSize()) >= 12 * factor]
 
@@ -159,8 +229,15 @@ def register_affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransfo
     method.SetSmoothingSigmasPerLevel([0.5 * spacing * factor for factor in shrinks])
     method.SetInitialTransform(transform, inPlace=True)
     method.Execute(fixed, moving)
+    return method.GetMetricValue(), affine(*split_affine(transform))
 
+
+def _scales(transform: sitk.Transform) -> tuple[float, float]:
+    """The least and the largest factor by which an affine transform stretches."""
     scales = np.linalg.svd(split_affine(transform)[0], compute_uv=False)
-    if not (SCALE_LIMITS[0] <= scales.min() and scales.max() <= SCALE_LIMITS[1]):
-        raise RuntimeError(f"it scales the scan by {scales.min():.2f} to {scales.max():.2f}")
-    return affine(*split_affine(transform))
+    return float(scales.min()), float(scales.max())
+
+
+def _is_plausible(transform: sitk.Transform) -> bool:
+    low, high = _scales(transform)
+    return SCALE_LIMITS[0] <= low and high <= SCALE_LIMITS[1]

@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import (
+    FEWEST_PLANES,
     Geometry,
     affine,
     box_corners,
@@ -188,6 +189,7 @@ class WorkingGrid:
         Args:
             image: 3-D scan.
             reference: with alignment "affine", the first atlas on this grid (see `image`); None when `image` is it.
+                Either may show only a part of what the other shows.
 
         Raises:
             InputError: as for `lattice`.
@@ -199,10 +201,10 @@ class WorkingGrid:
         placement = affine(geometry.axes, self._snapped(geometry, centre))
         if self.alignment != "affine" or reference is None:
             return placement
-        cover = self._cover(image, placement)
+        own = self._own_box(image, placement)
         try:
-            moving = cover.image(cover.sample_image(image, placement))
-            return compose(placement, register_affine(sitk.Cast(reference, sitk.sitkFloat32), moving))
+            scan = own.image(own.sample_image(image, placement))
+            return compose(placement, register_affine(sitk.Cast(reference, sitk.sitkFloat32), scan))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             log.warning("affine alignment of a scan failed (%s); its centre of mass is aligned instead", reason)
@@ -314,15 +316,27 @@ class WorkingGrid:
         first_index, last_index = np.minimum(first_index, 0), np.maximum(last_index, last)
         offset = np.array(self.offset) + (first_index + last_index - last) / 2 * self.spacing
         size = tuple(int(count) for count in last_index - first_index + 1)
+        return self._spread(size, offset, image, high - low)
+
+    def _own_box(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
+        """A grid of this one's spacing for a scan's field of view without what lies around it, which would be 0."""
+        low, high = placed_bounds(box_corners(image), placement)
+        size = tuple(max(FEWEST_PLANES, round(count)) for count in ((high - low) / self.spacing).tolist())
+        return self._spread(size, (low + high) / 2, image, high - low)
+
+    def _spread(
+        self, size: tuple[int, int, int], offset: np.ndarray, image: sitk.Image, extent: np.ndarray
+    ) -> WorkingGrid:
+        """This grid with another size and centre, for a scan that shows `extent` mm.
+
+        Raises:
+            InputError: these are far too many voxels.
+        """
         if math.prod(size) > max(MOST_COVERING, _MUCH_MORE * math.prod(image.GetSize()), math.prod(self.size)):
-            extent = " x ".join(f"{edge:.3g}" for edge in high - low)
+            shown = " x ".join(f"{edge:.3g}" for edge in extent)
             edges = " x ".join(f"{edge:.3g}" for edge in self.spacing)
             raise InputError(
-                f"shows {extent} mm, too much to be covered with voxels of {edges} mm; "
+                f"shows {shown} mm, too much to be covered with voxels of {edges} mm; "
                 "check the spacing of the scan and that of the atlases"
             )
-        return replace(
-            self,
-            size=size,
-            offset=tuple(float(value) for value in offset),
-        )
+        return replace(self, size=size, offset=tuple(float(value) for value in offset))
