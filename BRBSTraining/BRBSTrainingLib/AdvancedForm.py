@@ -28,6 +28,7 @@ class AdvancedForm:
 
     def __init__(self, layout, session: StudySession, guard) -> None:
         self._session, self._guard = session, guard
+        self._shown = None  # the study
         hints = typing.get_type_hints(Settings)
         self._widgets = {}
         for item in fields(Settings):
@@ -40,8 +41,9 @@ class AdvancedForm:
             self._widgets[item.name] = widget
 
     def update(self) -> None:
-        """Shows the study's settings as they are now."""
+        """Shows the study's settings as they are now; what is just being typed stays."""
         study = self._session.study
+        other, self._shown = study is not self._shown, study
         for name, widget in self._widgets.items():
             widget.enabled = study is not None
             text = settingText(getattr(study.study.settings, name)) if study else ""
@@ -49,7 +51,7 @@ class AdvancedForm:
                 widget.blockSignals(True)
                 widget.setCurrentText(text)
                 widget.blockSignals(False)
-            elif widget.text != text:
+            elif widget.text != text and (other or not widget.modified):
                 widget.text = text
 
     def _choice(self, item):
@@ -60,8 +62,12 @@ class AdvancedForm:
 
     def _line(self, item, hint):
         widget = qt.QLineEdit()
-        widget.connect("editingFinished()", lambda: self._set(item.name, settingValue(widget.text, hint)))
+        widget.connect("editingFinished()", lambda: self._typed(item.name, widget, hint))
         return widget
+
+    def _typed(self, name: str, widget, hint) -> None:
+        widget.modified = False
+        self._set(name, settingValue(widget.text, hint))
 
     def _set(self, name: str, value) -> None:
         if self._session.study is None or getattr(self._session.study.study.settings, name) == value:

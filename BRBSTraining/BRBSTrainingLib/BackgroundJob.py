@@ -39,7 +39,7 @@ class BackgroundJob:
     def readable(self) -> bool:
         """Whether there is a record of the job that can be understood."""
         try:
-            return self.folder.is_dir() and self.description is not None
+            return bool(self.description)
         except InputError:
             return False
 

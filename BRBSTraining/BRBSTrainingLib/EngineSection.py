@@ -11,6 +11,7 @@ from .DeviceSelector import deviceText
 from .Installation import install
 from .Section import Guard, Section, onClick
 from .StudySession import StudySession
+from .TypedPath import TypedPath
 
 
 class EngineSection(Section):
@@ -19,8 +20,12 @@ class EngineSection(Section):
     def __init__(self, ui, session: StudySession, guard: Guard) -> None:
         super().__init__(ui, session, guard)
         ui.pythonPathEdit.currentPath = session.logic.engine.chosenPython
-        ui.pythonPathEdit.connect("currentPathChanged(QString)", self._choosePython)
+        self._typed = TypedPath(ui.pythonPathEdit, self._choosePython)
         onClick({ui.installButton: self._install, ui.askEngineButton: session.askEngine}, guard)
+
+    def close(self) -> None:
+        """Waits no longer for a path that is being typed."""
+        self._typed.close()
 
     def update(self) -> None:
         """Shows what is known of the engine."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
@@ -224,16 +226,25 @@ class InspectorSection(Section):
         self._following = False
 
     def _saveSheet(self) -> None:
-        title = _("Save the sheet of samples")
-        path = qt.QFileDialog.getSaveFileName(self._ui.saveSheetButton, title, "samples.png", _("Images (*.png)"))
-        if not path:
+        path = self._chooseSheetFile()
+        if path is None:
             return
-        path = Path(path).with_suffix(".png")
         try:
             shutil.copyfile(self._run.folder / SAMPLES, path)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}; choose another place") from error
         self._session.say(_("Saved {path}.").format(path=path))
+
+    def _chooseSheetFile(self) -> Path | None:
+        """A .png file; None: the user does not want one. The dialogue has asked about the name as it was typed only."""
+        title = _("Save the sheet of samples")
+        path = qt.QFileDialog.getSaveFileName(self._ui.saveSheetButton, title, "samples.png", _("Images (*.png)"))
+        if not path or path.lower().endswith(".png"):
+            return Path(path) if path else None
+        whole = Path(f"{path}.png")
+        question = _("{path} exists already. Replace it?").format(path=whole)
+        wanted = not os.path.exists(whole) or slicer.util.confirmYesNoDisplay(question, title)
+        return whole if wanted else None
 
     # ---- views
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import qt
 
 NAME, STATUS = 0, 1  # columns
 NAME_WIDTH = 112  # pixels; the user may change it
+TIP_LENGTH = 100  # letters of a tool tip's line, which Qt does not break
 GOOD, BUSY, ODD, BAD, NEUTRAL = "good", "busy", "odd", "bad", "neutral"
 _ICONS = {
     GOOD: "SP_DialogApplyButton",
@@ -58,17 +60,21 @@ class RowTable:
         self._fitColumns()
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Shows these rows; the selection stays on the same lines."""
-        if len(rows) != len(self._rows):
-            self._table.setRowCount(len(rows))
+        """Shows these rows; what they stand for stays selected, wherever it is now, and nobody is told of it."""
+        rows, before, chosen = list(rows), self._rows, set(self.selected())
+        self._rows = rows
+        self._table.blockSignals(True)
         self._table.setUpdatesEnabled(False)
+        if len(rows) != len(before):
+            self._table.setRowCount(len(rows))
         for index, row in enumerate(rows):
-            before = self._rows[index] if index < len(self._rows) else None
-            if row != before:
+            if index >= len(before) or row != before[index]:
                 self._fill(index, row)
+        if [row.key for row in rows] != [row.key for row in before]:
+            selectRows(self._table, [index for index, row in enumerate(rows) if row.key in chosen])
         self._table.setUpdatesEnabled(True)
-        if list(rows) != self._rows:
-            self._rows = list(rows)
+        self._table.blockSignals(False)
+        if rows != before:
             self._fitColumns()
 
     def selected(self) -> list:
@@ -84,7 +90,20 @@ class RowTable:
     def _fill(self, index: int, row: Row) -> None:
         for column, text in enumerate(row.cells):
             item = qt.QTableWidgetItem(text)
-            item.setToolTip(row.toolTip)
+            item.setToolTip(wrapped(row.toolTip))
             if column == STATUS:
                 item.setIcon(self._icons[row.mark])
             self._table.setItem(index, column, item)
+
+
+def selectRows(table, rows: Sequence[int]) -> None:
+    """Selects these rows of a ``QTableWidget`` and no others."""
+    table.clearSelection()
+    for row in rows:
+        table.setRangeSelected(qt.QTableWidgetSelectionRange(row, 0, row, table.columnCount - 1), True)
+
+
+def wrapped(text: str) -> str:
+    """A tool tip's text, in lines that fit on a screen; words such as paths stay whole."""
+    wrapper = textwrap.TextWrapper(TIP_LENGTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(wrapper.fill, text.split("\n")))

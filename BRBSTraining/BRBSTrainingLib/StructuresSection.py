@@ -11,6 +11,7 @@ from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.segments import default_label
 
+from .RowTable import selectRows
 from .Section import Guard, Section, onClick
 from .StudySession import StudySession
 from .TerminologyDialog import askTerminology, terminologyName
@@ -42,11 +43,12 @@ class StructuresSection(Section):
         """Shows the study's structures as they are now."""
         labels = self._labels()
         if labels != self._shown:
-            self._shown = labels
+            chosen, self._shown = self._selected(), labels
             self._table.blockSignals(True)
             self._table.setRowCount(len(labels))
             for row, label in enumerate(labels):
                 self._fill(row, label)
+            selectRows(self._table, [row for row, label in enumerate(labels) if _isAmong(label, chosen)])
             self._table.blockSignals(False)
         self.updateButtons()
 
@@ -132,3 +134,8 @@ class StructuresSection(Section):
     def _remove(self) -> None:
         chosen = self._selected()
         self._session.setSchema(LabelSchema(tuple(label for label in self._shown if label not in chosen)))
+
+
+def _isAmong(label: Label, labels: list[Label]) -> bool:
+    """Whether it is one of them, one of whose entries may have been edited since."""
+    return any(label.value == other.value or label.name == other.name for other in labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -13,6 +14,7 @@ from slicer.i18n import tr as _
 from brbs.checks import CheckedItem, trainable
 from brbs.errors import InputError
 from brbs.image_files import image_suffix, is_dicom_folder
+from brbs.job import JOB_FILE
 from brbs.label_schema import LabelSchema
 from brbs.pairing import Found, find_pairs
 from brbs.study import with_dataset_names
@@ -59,6 +61,8 @@ class StudySession:
         self._waiting: list[SceneNode] = []  # volumes to be added
         self._changed: set[str] = set(ALL)
         self._jobSeen: tuple = ()
+        self._jobRead = False  # to its end
+        self._jobProblem = ""
         self._sampleAwaited = False
         self._moreEvents = False
         self._checkDue = False
@@ -205,6 +209,9 @@ class StudySession:
             return
         if self.study.refresh():  # BRBS Segmentation has added an atlas, say
             self.changeStudy(lambda study: None)
+        job = self.logic.lastJob(self.study)
+        if job is not self.job:  # begun by a script, say, or put back
+            self._watch(job)
         self._lookAtAnnotations()
         waiting = [one for one in self.annotations.values() if one.scan in self.study.study.unlabeled]
         if waiting:
@@ -290,7 +297,7 @@ class StudySession:
         self._changed.add(ENGINE)
 
     def _watch(self, job: TrainingJob | None) -> None:
-        self.job, self._jobSeen, self._sampleAwaited = job, (), False
+        self.job, self._jobSeen, self._jobRead, self._sampleAwaited = job, (), False, False
         if job is not None:
             job.rewind()
         self.plots.clear()
@@ -330,9 +337,29 @@ class StudySession:
         return True
 
     def _pollJob(self) -> None:
+        """Looks at the training; what is wrong with it is told once, and the rest of the tick goes on."""
         self._moreEvents = False
-        if self.job is None:
-            return
+        try:
+            if self.job is not None:
+                self._lookAtJob()
+            self._jobProblem = ""
+        except InputError as error:
+            if str(error) != self._jobProblem:
+                self._jobProblem = str(error)
+                self.say(self._jobProblem)
+
+    def _lookAtJob(self) -> None:
+        """One that has ended is read to its end, and not again before its record is written anew."""
+        stamp = _stamp(self.job.folder / JOB_FILE)
+        if stamp is None:
+            gone = _("{folder}: this training is gone; start another, or put it back and open BRBS Training again.")
+            self.say(gone.format(folder=self.job.folder))
+            self._watch(self.logic.lastJob(self.study))
+        elif not (self._jobRead and stamp == self._jobSeen[1]):
+            self._takeEvents()
+            self._takeState(stamp)
+
+    def _takeEvents(self) -> None:
         events = self.job.newEvents()
         self._moreEvents = bool(events)
         self.plots.add(events)
@@ -340,15 +367,17 @@ class StudySession:
         if samples and self._sampleAwaited:
             self._sampleAwaited = False
             showSample(self.job.folder, samples[-1])
-        state = self.job.state
+
+    def _takeState(self, stamp: tuple[int, ...]) -> None:
+        state, before = self.job.state, self._jobSeen
         active = state not in ENDED_STATES
+        # What was written before the end is there only after the end has been seen.
+        self._jobRead = not (active or self._moreEvents) and before[:1] == (state,)
         second = round(time.monotonic()) if active else 0  # so that times and patience are shown as they go by
-        seen = (state, self.job.progress, self.job.message, second)
-        if seen != self._jobSeen:
-            ended = bool(self._jobSeen) and state != self._jobSeen[0] and not active
-            self._jobSeen = seen
+        self._jobSeen = (state, stamp, second)
+        if self._jobSeen != before:
             self._changed.add(JOB)
-            if ended:
+            if before and state != before[0] and not active:
                 self.say(self._ending())
 
     def _ending(self) -> str:
@@ -393,3 +422,21 @@ def _isIn(node, known: set[Path]) -> bool:
     storage = node.GetStorageNode()
     read = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
     return read in known or exportedFile(node) in known
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What is another one whenever the file is written anew; None: it is gone.
+
+    Raises:
+        InputError: its drive does not answer.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:  # Windows, while the file is replaced
+        return ()
+    except OSError as error:
+        told = _("{path}: {reason}; connect its drive again").format(path=path, reason=error.strerror or error)
+        raise InputError(told) from error
+    return status.st_mtime_ns, status.st_size

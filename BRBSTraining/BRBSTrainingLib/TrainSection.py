@@ -13,9 +13,11 @@ from brbs.model_description import MODEL_FILE
 from brbs.settings import PRESETS
 
 from .BackgroundJob import ENDED_STATES
+from .LogView import LogView
 from .Section import Guard, Section, onClick
 from .SettingsSection import SettingsSection, durationText
 from .StudySession import StudySession
+from .TrainingJob import TrainingJob
 
 PATIENCE_SECONDS = 60.0  # that a training is given to end by itself before it may be killed
 
@@ -30,7 +32,8 @@ class TrainSection(Section):
     def __init__(self, ui, session: StudySession, settings: SettingsSection, guard: Guard) -> None:
         super().__init__(ui, session, guard)
         self._settings = settings
-        self._stopAskedAt: float | None = None
+        self._stopAsked: tuple[TrainingJob, float] | None = None  # which training, and when
+        self._log = LogView(ui.logText)
         actions = {
             ui.startButton: self._start,
             ui.pauseButton: self._pauseOrResume,
@@ -49,8 +52,8 @@ class TrainSection(Section):
         job, state = self._session.job, self._state()
         self._updateStart()
         active = bool(state) and state not in ENDED_STATES
-        if not active:
-            self._stopAskedAt = None
+        if not active or self._stopAsked is not None and self._stopAsked[0] is not job:
+            self._stopAsked = None
         self._ui.pauseButton.enabled = state in ("running", "paused")
         self._ui.pauseButton.checked = state == "paused"
         self._ui.pauseButton.text = _("Resume") if state == "paused" else _("Pause")
@@ -75,8 +78,8 @@ class TrainSection(Section):
         self._ui.startButton.text = _("Start…") if resumable else _("Start")
 
     def _updateStop(self, active: bool) -> None:
-        waited = self._stopAskedAt is not None and time.monotonic() - self._stopAskedAt > PATIENCE_SECONDS
-        self._ui.stopButton.enabled = active and (self._stopAskedAt is None or waited)
+        waited = self._stopAsked is not None and time.monotonic() - self._stopAsked[1] > PATIENCE_SECONDS
+        self._ui.stopButton.enabled = active and (self._stopAsked is None or waited)
         self._ui.stopButton.text = _("End at once") if waited else _("Stop and keep")
 
     def _stateText(self, state: str) -> str:
@@ -101,18 +104,23 @@ class TrainSection(Section):
         return ", ".join(texts)
 
     def _start(self) -> None:
-        if self._session.job is not None and self._session.job.resumable and self._wantsToGoOn():
+        resumable = self._session.job is not None and self._session.job.resumable
+        answer = self._askToGoOn() if resumable else qt.QMessageBox.No
+        if answer == qt.QMessageBox.Yes:
             self._session.goOn(self._settings.device)
-            return
-        limit, steps = self._settings.minutes, PRESETS[self._settings.preset].steps
-        self._session.start(limit, steps, self._settings.device)
+        elif answer == qt.QMessageBox.No:
+            limit, steps = self._settings.minutes, PRESETS[self._settings.preset].steps
+            self._session.start(limit, steps, self._settings.device)
 
-    def _wantsToGoOn(self) -> bool:
+    def _askToGoOn(self) -> int:
+        """The button pressed: Yes, No, or Cancel, which closing the box is, too."""
         question = _(
             "The last training ended before it was complete. Go on with it, with the atlases and scans that it began "
             "with? No starts a new one beside it, with all that the study holds now."
         )
-        return slicer.util.confirmYesNoDisplay(question, _("BRBS Training"))
+        buttons = qt.QMessageBox.Yes | qt.QMessageBox.No | qt.QMessageBox.Cancel
+        icon, title = qt.QMessageBox.Question, _("BRBS Training")
+        return slicer.util.messageBox(question, windowTitle=title, icon=icon, standardButtons=buttons)
 
     def _pauseOrResume(self) -> None:
         if self._state() == "paused":
@@ -121,9 +129,9 @@ class TrainSection(Section):
             self._session.job.pause()
 
     def _stop(self) -> None:
-        if self._stopAskedAt is None:
-            self._stopAskedAt = time.monotonic()
+        if self._stopAsked is None:
             self._session.logic.stopTraining(self._session.job)
+            self._stopAsked = self._session.job, time.monotonic()
         else:
             try:
                 self._session.job.kill()
@@ -138,8 +146,4 @@ class TrainSection(Section):
     def _showLog(self) -> None:
         if self._ui.logGroup.collapsed:
             return
-        log = self._session.job.log() if self._session.job else ""
-        if log != self._ui.logText.plainText:
-            self._ui.logText.setPlainText(log)
-            bar = self._ui.logText.verticalScrollBar()
-            bar.setValue(bar.maximum)
+        self._log.show(self._session.job.log() if self._session.job else "")

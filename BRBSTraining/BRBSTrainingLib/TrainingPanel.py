@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
@@ -20,8 +21,10 @@ from .StructuresSection import StructuresSection
 from .StudyFolder import StudyFolder
 from .StudySession import ENGINE, FILES, JOB, NOTICE, STUDY, StudySession
 from .TrainSection import TrainSection
+from .TypedPath import TypedPath
 
 TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 40  # pauses, in which the application has its turn
+STATUS_MILLISECONDS = 5000  # that a message stays in the status bar
 
 
 class TrainingPanel:
@@ -41,17 +44,19 @@ class TrainingPanel:
         atlases = AtlasSection(ui, self.session, self.guard)
         scans = ScanSection(ui, self.session, self.guard)
         train = TrainSection(ui, self.session, self._settings, self.guard)
+        self._engine = EngineSection(ui, self.session, self.guard)
         self._inspector = InspectorSection(ui, self.session, self._settings, self.guard)
         self._sections = [
             (StructuresSection(ui, self.session, self.guard), {STUDY, FILES}),
             (atlases, {STUDY, FILES}),
             (scans, {STUDY, FILES}),
             (self._settings, {STUDY, FILES, ENGINE}),
-            (EngineSection(ui, self.session, self.guard), {ENGINE}),
+            (self._engine, {ENGINE}),
             (train, {STUDY, FILES, ENGINE, JOB}),
             (self._inspector, {STUDY, FILES, ENGINE, JOB}),
         ]
-        ui.studyPathEdit.connect("currentPathChanged(QString)", lambda path: self.guard(lambda: self._choose(path)))
+        ui.studyPathEdit.connect("currentPathChanged(QString)", lambda path: self._showStudy())
+        self._typed = TypedPath(ui.studyPathEdit, lambda path: self.guard(lambda: self._choose(path)))
         ui.createStudyButton.connect("clicked(bool)", lambda checked: self.guard(self._create))
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MILLISECONDS)
@@ -61,6 +66,8 @@ class TrainingPanel:
     def close(self) -> None:
         """Stops watching; a training goes on."""
         self._timer.stop()
+        self._typed.close()
+        self._engine.close()
         self._inspector.close()
         self.setParameters(None)
         self.session.close()
@@ -97,15 +104,30 @@ class TrainingPanel:
         except InputError as error:
             self.session.say(str(error))
             changed = {STUDY, FILES, NOTICE}
+        if NOTICE in changed:
+            self._showNotice()
         for section, concerns in self._sections:
             if changed & concerns:
-                section.update()
-        if NOTICE in changed:
-            self._ui.noticeLabel.text = self.session.notice
-            self._ui.noticeLabel.visible = bool(self.session.notice)
+                self._update(section)
         if STUDY in changed:
             self._showStudy()
         self._timer.setInterval(HURRIED_MILLISECONDS if self.session.hasMore else TICK_MILLISECONDS)
+
+    def _update(self, section) -> None:
+        """Lets a section show what has changed; where a file is damaged, that is told, and the others go on."""
+        try:
+            section.update()
+        except InputError as error:
+            self.session.say(str(error))
+            self._showNotice()
+
+    def _showNotice(self) -> None:
+        """In the panel, whose top may be out of sight, and in the application's status bar."""
+        notice = self.session.notice
+        self._ui.noticeLabel.text = notice
+        self._ui.noticeLabel.visible = bool(notice)
+        if notice:
+            slicer.util.showStatusMessage(notice, STATUS_MILLISECONDS)
 
     # ---- the study's folder
 

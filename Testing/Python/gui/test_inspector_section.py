@@ -216,6 +216,22 @@ def test_sheet_is_saved(ui, generated, tmp_path: Path, monkeypatch) -> None:
     click(ui.saveSheetButton)
 
 
+def test_sheet_replaces_no_file_that_was_not_named(ui, generated, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *a: str(tmp_path / "pat.3"))
+    (tmp_path / "pat.png").write_bytes(b"mine")
+    click(ui.saveSheetButton)
+    assert (tmp_path / "pat.png").read_bytes() == b"mine" and slicer.app.recorded.messages == []
+    assert (tmp_path / "pat.3.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "pat.3.png").write_bytes(b"mine")
+    for answer in (False, True):
+        slicer.app.recorded.answer = answer
+        click(ui.saveSheetButton)
+        assert ((tmp_path / "pat.3.png").read_bytes() != b"mine") == answer
+    assert all(kind == "ask" and "pat.3.png" in text for kind, text in slicer.app.recorded.messages)
+
+
 def test_views_follow_the_check_boxes(widget, ui, generated) -> None:
     layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     side = layout.GetViewArrangement()

@@ -18,7 +18,8 @@ class Recorded:
 
     Attributes:
         messages: kind ("error", "warning", "info", "ask", "delay") and text of each message box.
-        answer: what the user answers when asked.
+        answer: what the user answers when asked: yes or no, or a button of a message box.
+        status: messages in the status bar.
         modules: modules switched to.
         widgets: panels of the modules that were opened, by module.
         installed: requirements that were to be installed.
@@ -26,7 +27,8 @@ class Recorded:
     """
 
     messages: list = field(default_factory=list)
-    answer: bool = True
+    answer: object = True
+    status: list = field(default_factory=list)
     modules: list = field(default_factory=list)
     widgets: dict = field(default_factory=dict)
     installed: list = field(default_factory=list)
@@ -114,8 +116,9 @@ def record() -> None:
 
     util.errorDisplay, util.warningDisplay, util.infoDisplay = shown("error"), shown("warning"), shown("info")
     util.confirmOkCancelDisplay = shown("ask", lambda: recorded.answer)
-    util.confirmYesNoDisplay = util.confirmRetryCloseDisplay = util.confirmOkCancelDisplay
-    util.delayDisplay, util.messageBox = shown("delay"), shown("info")
+    util.confirmYesNoDisplay = util.confirmRetryCloseDisplay = util.messageBox = util.confirmOkCancelDisplay
+    util.delayDisplay = shown("delay")
+    util.showStatusMessage = lambda text, duration=0: recorded.status.append(text)
     util.selectModule = lambda module: recorded.modules.append(getattr(module, "name", module))
     _installPackaging(recorded)
 

@@ -35,18 +35,24 @@ def qtModule() -> ModuleType:
 
 @contextmanager
 def asPyQt():
-    """Within it, PyQt's own .ui reader works: ``objectName()`` is a method, any attribute can be set."""
-    spoken = {name: vars(QtCore.QObject)[name] for name in ("objectName", "__setattr__")}
-    QtCore.QObject.objectName = _objectName
+    """Within it, PyQt's own .ui reader works: ``objectName()`` and the like are methods, any attribute can be set."""
+    changed = [*_GETTERS, (QtCore.QObject, "__setattr__")]
+    spoken = [vars(qtClass)[name] for qtClass, name in changed]
+    for (qtClass, name), getter in _GETTERS.items():
+        setattr(qtClass, name, getter)
     del QtCore.QObject.__setattr__
     try:
         yield
     finally:
-        for name, value in spoken.items():
-            setattr(QtCore.QObject, name, value)
+        for (qtClass, name), value in zip(changed, spoken):
+            setattr(qtClass, name, value)
 
 
-_objectName = inspect.getattr_static(QtCore.QObject, "objectName")
+# those that the reader calls
+_GETTERS = {
+    (qtClass, name): inspect.getattr_static(qtClass, name)
+    for qtClass, name in ((QtCore.QObject, "objectName"), (QtWidgets.QWidget, "sizePolicy"))
+}
 
 
 def _speak() -> None:

@@ -25,6 +25,61 @@ def test_folder_of_pairs_is_dropped(widget, ui, files: Path, tmp_path: Path) -> 
     assert all(path.is_file() for path in files.rglob("*.nii.gz"))
 
 
+def test_typed_study_is_opened_when_its_path_is_whole(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    session, path = widget.panel.session, str(tmp_path / "Eltern" / "Studie")
+    for study in (tmp_path / "Eltern", path, tmp_path / "Andere"):
+        create(ui, study)
+    opened, openStudy = [], session.open
+    monkeypatch.setattr(session, "open", lambda folder: opened.append(folder) or openStudy(folder))
+    for end in range(1, len(path) + 1):
+        ui.studyPathEdit.currentPath = path[:end]
+    assert not ui.createStudyButton.enabled
+    wait(lambda: opened)
+    assert opened == [path] and session.study.folder == Path(path)
+
+
+def test_what_happened_is_told_in_the_status_bar_too(ui, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    assert ui.noticeLabel.text == slicer.app.recorded.status[-1] == "Opened the study Studie."
+
+
+def test_selection_stays_on_what_was_selected(widget, ui, files: Path, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    drop(ui.scanTable, files / "unlabeled")
+    wait(lambda: statuses(ui.scanTable) == [READY] * 3)
+    ui.scanTable.selectRow(2)
+    first = widget.panel.session.study.study.unlabeled[0]
+    widget.panel.guard(lambda: widget.panel.session.changeStudy(lambda study: study.removeUnlabeled([first])))
+    assert selected(ui.scanTable) == [1] and ui.removeScanButton.enabled
+    ui.scanTable.selectRow(0)
+    click(ui.removeScanButton)
+    assert selected(ui.scanTable) == [] and not ui.removeScanButton.enabled
+    for _ in range(3):
+        click(ui.addStructureButton)
+    ui.structuresTable.selectRow(1)
+    ui.structuresTable.item(1, 1).setText("Leber")
+    assert selected(ui.structuresTable) == [1]
+    click(ui.removeStructureButton)
+    assert selected(ui.structuresTable) == [] and not ui.removeStructureButton.enabled
+
+
+def selected(table) -> list[int]:
+    return [index.row() for index in table.selectionModel().selectedRows()]
+
+
+def test_tool_tips_of_a_table_fit_on_a_screen(application) -> None:
+    import qt
+
+    from BRBSTrainingLib.RowTable import GOOD, Row, RowTable
+
+    table, path = qt.QTableWidget(), "/" + "x" * 150
+    text = "Structures: " + ", ".join(f"structure {number}" for number in range(40))
+    RowTable(table, ["Scan", "Status"]).show([Row("a", ("a", "ready"), GOOD, f"{text}\n\n{path}")])
+    *lines, empty, last = table.item(0, 0).toolTip().split("\n")
+    assert max(map(len, lines)) <= 100 and " ".join(lines) == text
+    assert (empty, last) == ("", path)
+
+
 def test_single_files_are_dropped(ui, files: Path, tmp_path: Path) -> None:
     create(ui, tmp_path / "Studie")
     drop(ui.atlasTable, files / "images/atlas 1.nii.gz", files / "labels/atlas 1.seg.nrrd")
@@ -82,7 +137,7 @@ def test_broken_atlas_is_marked_and_told(widget, ui, files: Path, tmp_path: Path
     spoil(widget.panel.session.study.study.atlases[0])
     widget.panel.session.changeStudy(lambda study: None)
     wait(lambda: statuses(ui.atlasTable) == [status, READY])
-    assert remedy in ui.atlasTable.item(0, 0).toolTip()
+    assert remedy in ui.atlasTable.item(0, 0).toolTip().replace("\n", " ")
     wait(lambda: not ui.startButton.enabled)
     assert remedy in ui.startButton.toolTip
     ui.atlasTable.selectRow(0)

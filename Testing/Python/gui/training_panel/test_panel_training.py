@@ -12,7 +12,9 @@ import pytest
 import slicer
 from panel_steps import choose, create, fill
 from panel_user import click, wait
-from PyQt5.QtWidgets import QApplication
+from PyQt5.QtCore import Qt
+from PyQt5.QtTest import QTest
+from PyQt5.QtWidgets import QApplication, QMessageBox
 from standin.scripted_module import openModule
 from tiny_model import tiny_bundle
 from tiny_study import SETTINGS
@@ -50,6 +52,24 @@ def test_advanced_form_lists_every_setting_and_refuses_bad_values(widget, ui, fi
     edits["spacing"].text = "1 1 2"
     edits["spacing"].editingFinished.emit()
     assert widget.panel.session.study.study.settings.spacing == (1.0, 1.0, 2.0)
+
+
+def test_setting_that_is_being_typed_stays(widget, ui, tmp_path: Path) -> None:
+    create(ui, tmp_path / "Studie")
+    edit = ui.advancedGroup.findChild(qtWidget(), "setting_learning_rate")
+    before = edit.text
+    edit.selectAll()
+    QTest.keyClicks(edit, "0.02")
+    widget.panel.guard(lambda: widget.panel.session.changeStudy(lambda study: None))  # as after a check
+    assert edit.text == "0.02"
+    QTest.keyClick(edit, Qt.Key_Return)
+    assert widget.panel.session.study.study.settings.learning_rate == 0.02
+    QTest.keyClicks(edit, "x")
+    QTest.keyClick(edit, Qt.Key_Return)
+    assert edit.text == "0.02" and "learning_rate" in ui.noticeLabel.text
+    QTest.keyClicks(edit, "1")
+    create(ui, tmp_path / "Andere")
+    assert edit.text == before
 
 
 def qtWidget():
@@ -97,7 +117,7 @@ def test_pause_stop_and_go_on(widget, long, ui, files: Path, tmp_path: Path) -> 
     click(ui.stopButton)
     assert not ui.stopButton.enabled
     wait(lambda: ENDED.search(ui.stateLabel.text))
-    slicer.app.recorded.answer = True
+    slicer.app.recorded.answer = QMessageBox.Yes
     click(ui.startButton)
     wait(lambda: ui.pauseButton.enabled)
     assert len(widget.panel.session.study.modelFolders) == 1
@@ -164,6 +184,16 @@ def test_other_python_without_torch_is_told(widget, ui, tmp_path: Path) -> None:
     wait(lambda: "no python" in ui.engineLabel.text)
     assert "engine Python" in ui.engineLabel.text
     assert ui.installButton.isHidden()
+
+
+def test_other_python_is_asked_when_its_path_is_typed(widget, ui, monkeypatch) -> None:
+    asked, engine = [], widget.logic.engine
+    monkeypatch.setattr(widget.panel.session, "askEngine", lambda: asked.append(engine.chosenPython))
+    for end in range(1, len("/opt/python") + 1):
+        ui.pythonPathEdit.currentPath = "/opt/python"[:end]
+        assert engine.chosenPython == ""
+    wait(lambda: asked)
+    assert asked == ["/opt/python"]
 
 
 def test_the_versions_to_be_told_with_a_fault_are_shown(widget, ui, files: Path, tmp_path: Path) -> None:
