@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -14,15 +13,12 @@ from slicer.i18n import tr as _
 from brbs.checks import CheckedItem, trainable
 from brbs.errors import InputError
 from brbs.image_files import image_suffix, is_dicom_folder
-from brbs.job import JOB_FILE
 from brbs.label_schema import LabelSchema
 from brbs.pairing import Found, find_pairs
 from brbs.study import with_dataset_names
 
 from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
-from .BackgroundJob import ENDED_STATES
 from .EngineReport import EngineReport
-from .SampleView import showSample
 from .SceneImport import exportedFile, scanFile
 from .SceneNode import SceneNode
 from .SceneScans import sceneScans
@@ -30,6 +26,7 @@ from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
 from .TrainingJob import TrainingJob
 from .TrainingPlots import TrainingPlots
+from .TrainingWatch import TrainingWatch
 
 EXPORT_SECONDS = 0.03  # of one tick that exports of waiting volumes may begin in
 STUDY, FILES, ENGINE, JOB, NOTICE = "study", "files", "engine", "job", "notice"
@@ -43,7 +40,6 @@ class StudySession:
     Attributes:
         logic: the module's logic.
         study: the open study; None: none.
-        job: the study's newest training; None: never trained.
         report: what the engine can do.
         annotations: those begun for the study, by scan, as they were when last looked at.
         notice: what happened last, for people.
@@ -52,19 +48,15 @@ class StudySession:
     def __init__(self, logic) -> None:
         self.logic = logic
         self.study: StudyFolder | None = None
-        self.job: TrainingJob | None = None
         self.report = EngineReport(logic.engine)
         self.plots = TrainingPlots()
+        self._training = TrainingWatch(None, self.plots)
         self.annotations: dict[Path, Annotation] = {}
         self.notice = ""
         self._checker = StudyChecker(logic.engine)
         self._waiting: list[SceneNode] = []  # volumes to be added
         self._changed: set[str] = set(ALL)
-        self._jobSeen: tuple = ()
-        self._jobRead = False  # to its end
         self._jobProblem = ""
-        self._sampleAwaited = False
-        self._moreEvents = False
         self._checkDue = False
 
     def close(self) -> None:
@@ -252,6 +244,11 @@ class StudySession:
     # ---- training
 
     @property
+    def job(self) -> TrainingJob | None:
+        """The study's newest training; None: never trained."""
+        return self._training.job
+
+    @property
     def blocker(self) -> str | None:
         """Why training cannot be started, for people; None: it can."""
         if self.study is None:
@@ -287,8 +284,7 @@ class StudySession:
 
     def requestSample(self) -> None:
         """Asks the training for a generated sample, which is shown as soon as it is there."""
-        self.job.requestSample()
-        self._sampleAwaited = True
+        self._training.requestSample()
         self.say(_("The training shows a sample after its current step…"))
 
     def askEngine(self) -> None:
@@ -297,10 +293,7 @@ class StudySession:
         self._changed.add(ENGINE)
 
     def _watch(self, job: TrainingJob | None) -> None:
-        self.job, self._jobSeen, self._jobRead, self._sampleAwaited = job, (), False, False
-        if job is not None:
-            job.rewind()
-        self.plots.clear()
+        self._training = TrainingWatch(job, self.plots)
         self._changed |= {STUDY, JOB}
 
     # ---- time goes by
@@ -308,7 +301,7 @@ class StudySession:
     @property
     def hasMore(self) -> bool:
         """Whether volumes or events are waiting to be taken in, so that the next tick should follow at once."""
-        return bool(self._waiting) or self._checkDue or self._moreEvents
+        return bool(self._waiting) or self._checkDue or self._training.hasMore
 
     def tick(self) -> set[str]:
         """Takes in what has happened; returns which parts have changed since the last call.
@@ -338,10 +331,8 @@ class StudySession:
 
     def _pollJob(self) -> None:
         """Looks at the training; what is wrong with it is told once, and the rest of the tick goes on."""
-        self._moreEvents = False
         try:
-            if self.job is not None:
-                self._lookAtJob()
+            self._lookAtJob()
             self._jobProblem = ""
         except InputError as error:
             if str(error) != self._jobProblem:
@@ -349,35 +340,13 @@ class StudySession:
                 self.say(self._jobProblem)
 
     def _lookAtJob(self) -> None:
-        """One that has ended is read to its end, and not again before its record is written anew."""
-        stamp = _stamp(self.job.folder / JOB_FILE)
-        if stamp is None:
+        if self._training.isGone:
             gone = _("{folder}: this training is gone; start another, or put it back and open BRBS Training again.")
             self.say(gone.format(folder=self.job.folder))
             self._watch(self.logic.lastJob(self.study))
-        elif not (self._jobRead and stamp == self._jobSeen[1]):
-            self._takeEvents()
-            self._takeState(stamp)
-
-    def _takeEvents(self) -> None:
-        events = self.job.newEvents()
-        self._moreEvents = bool(events)
-        self.plots.add(events)
-        samples = [event for event in events if event.get("kind") == "sample"]
-        if samples and self._sampleAwaited:
-            self._sampleAwaited = False
-            showSample(self.job.folder, samples[-1])
-
-    def _takeState(self, stamp: tuple[int, ...]) -> None:
-        state, before = self.job.state, self._jobSeen
-        active = state not in ENDED_STATES
-        # What was written before the end is there only after the end has been seen.
-        self._jobRead = not (active or self._moreEvents) and before[:1] == (state,)
-        second = round(time.monotonic()) if active else 0  # so that times and patience are shown as they go by
-        self._jobSeen = (state, stamp, second)
-        if self._jobSeen != before:
+        elif self._training.poll():
             self._changed.add(JOB)
-            if before and state != before[0] and not active:
+            if self._training.hasEnded:
                 self.say(self._ending())
 
     def _ending(self) -> str:
@@ -422,21 +391,3 @@ def _isIn(node, known: set[Path]) -> bool:
     storage = node.GetStorageNode()
     read = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
     return read in known or exportedFile(node) in known
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What is another one whenever the file is written anew; None: it is gone.
-
-    Raises:
-        InputError: its drive does not answer.
-    """
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError:  # Windows, while the file is replaced
-        return ()
-    except OSError as error:
-        told = _("{path}: {reason}; connect its drive again").format(path=path, reason=error.strerror or error)
-        raise InputError(told) from error
-    return status.st_mtime_ns, status.st_size
