@@ -275,8 +275,12 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         output = Path(outputFolder)
         chosen = device, suffix, components, pattern
         preparation = BatchPreparation(self.engine, sources, _folder(model), output, *chosen)
-        while not preparation.step():
-            slicer.app.processEvents()
+        try:
+            while not preparation.step():
+                slicer.app.processEvents()
+        except InputError:
+            preparation.cancel()
+            raise
         return preparation.batch
 
     def confidence(self, segmentationNode) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ from BRBSTrainingLib.FileName import fileName
 from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.VolumeExport import checkVolume, exportVolume, volumeFile
 
+from .FormerResults import FormerResults
 from .SegmentationBatch import BATCH_FOLDER, EXPORTS, LIST_FILE, TABLE_FILE, SegmentationBatch
 
 
@@ -42,7 +43,8 @@ class BatchPreparation:
         batch: the batch, once it has been started.
 
     Raises:
-        InputError: a volume or path cannot be used, two scans of one name, or a batch is running in that folder.
+        InputError: a volume or path cannot be used, two scans of one name, a batch is running in that folder, or a
+            label map would be written over a file that no batch has made.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class BatchPreparation:
         components: str,
         pattern: str = ALL,
     ) -> None:
-        self._engine, self._model, self._output = engine, model, Path(output)
+        self._engine, self._model, self._output, self._suffix = engine, model, Path(output).absolute(), suffix
         self._options = ["--device", device, "--format", suffix, "--components", components]
         self.batch: SegmentationBatch | None = None
         self.files: dict[SceneNode, Path] = {}
@@ -69,7 +71,8 @@ class BatchPreparation:
             self._take(entry, pattern)
         if not self._scans:
             raise InputError(_("There are no scans to be segmented; add some."))
-        label_map_files(self._scans, self._output, suffix)  # refuses what would be written over each other
+        self._former = FormerResults(self._output)
+        self._former.checkForeign(self._pairs())
 
     @property
     def folder(self) -> Path:
@@ -85,7 +88,8 @@ class BatchPreparation:
         """Exports a volume, or starts the batch when all are on disk; true when that is done.
 
         Raises:
-            InputError: a volume cannot be exported, or the engine not be started.
+            InputError: a volume cannot be exported, a label map would be written over a corrected one, or the engine
+                cannot be started.
         """
         if self._waiting:
             remembered, path = self._waiting.pop(0)
@@ -119,6 +123,10 @@ class BatchPreparation:
         if path not in self._scans:
             self._scans.append(path)
 
+    def _pairs(self) -> list[tuple[Path, Path]]:
+        """Scans and the files of their label maps; refuses what would be written over each other."""
+        return label_map_files(self._scans, self._output, self._suffix)
+
     def _exportFile(self, name: str) -> Path:
         """A name of its own for each volume, the same whenever the same volumes are given."""
         taken = {bare_name(path).lower() for path in self._scans}
@@ -129,6 +137,10 @@ class BatchPreparation:
     def _start(self) -> None:
         if not self._scans:
             raise InputError(_("All volumes were deleted meanwhile; nothing is left to be segmented."))
+        pairs = self._pairs()  # without volumes that were deleted meanwhile, others may have other names
+        self._former.checkForeign(pairs)
+        self._former.checkCorrected(pairs, self._model)
+        self._former.remember()
         with replacing(self.folder / LIST_FILE) as aside:
             aside.write_text("".join(f"{scan}\n" for scan in self._scans), encoding="utf-8")
         for old in (EVENTS_FILE, LOG_FILE):

@@ -42,6 +42,7 @@ class BatchSection:
         self._files: dict[SceneNode, Path] = {}
         self._preparation: BatchPreparation | None = None
         self._batch: SegmentationBatch | None = None
+        self._problem = ""  # of the batch's record, as it was told
         self._parameters = None
         self._table = RowTable(ui.batchTable, [_("Scan"), _("State"), _("Weakest")])
         self._drop = FileDrop(ui.batchTable, lambda paths: guard(lambda: self._addPaths(paths)))
@@ -60,7 +61,7 @@ class BatchSection:
     @property
     def busy(self) -> bool:
         """Whether scans are being segmented."""
-        return self._preparation is not None or (self._batch is not None and self._batch.active)
+        return self._preparation is not None or (self._batch is not None and _isActive(self._batch))
 
     def setParameters(self, parameters) -> None:
         """Follows another parameter node; None: none. A scene without a folder for results keeps the one shown."""
@@ -85,19 +86,22 @@ class BatchSection:
         """Takes in what has been done.
 
         Raises:
-            InputError: the batch could not be started.
+            InputError: the batch could not be started, or its record cannot be read; that is told once.
         """
         if self._preparation is not None:
             self._prepare()
-        elif self._batch is not None and self._batch.poll():
-            self.update()
+        elif self._batch is not None:
+            self._follow(self._batch)
 
     def update(self) -> None:
         """Shows the queue as it is now."""
         self._table.show([self._row(key, name) for key, name in self._queue.items()])
-        done = self._batch.progress if self._batch is not None else 0
+        try:
+            done, text = self._progress(), self._stateText()
+        except InputError as error:
+            done, text = 0.0, str(error)
         self._ui.batchProgressBar.setValue(round(1000 * done))
-        self._ui.batchStateLabel.text = self._stateText()
+        self._ui.batchStateLabel.text = text
         self.updateButtons()
 
     def updateButtons(self) -> None:
@@ -142,7 +146,8 @@ class BatchSection:
             self._add({scan.absolute(): scan.name for scan in found})
 
     def _add(self, entries: dict) -> None:
-        if self._batch is not None and all(_isDone(scan) for scan in self._batch.scans.values()):
+        ended = self._preparation is None and self._batch is not None
+        if ended and all(_isDone(scan) for scan in self._batch.scans.values()):
             self._forget()  # a new list begins
         self._queue |= entries
         self.update()
@@ -172,7 +177,6 @@ class BatchSection:
     def _start(self) -> None:
         queue = {key: name for key, name in self._queue.items() if _input(key) is not None}
         inputs = [_input(key) for key in queue]
-        self._batch = None
         output = Path(self._ui.batchOutputEdit.currentPath)
         chosen = self._device(), self._parameters.batchFormat, componentsOf(self._parameters)
         self._preparation = BatchPreparation(self._engine, inputs, self._model().folder, output, *chosen)
@@ -191,6 +195,19 @@ class BatchSection:
         finally:
             self.update()
 
+    def _follow(self, batch: SegmentationBatch) -> None:
+        try:
+            changed = batch.poll()
+        except InputError as error:
+            if str(error) == self._problem:
+                return
+            self._problem = str(error)
+            self.update()
+            raise
+        if changed or self._problem:
+            self._problem = ""
+            self.update()
+
     def _stop(self) -> None:
         if self._preparation is not None:
             self._preparation.cancel()
@@ -206,8 +223,10 @@ class BatchSection:
     # ---- texts
 
     def _scan(self, key) -> BatchScan | None:
+        """What is known of a scan; None: nothing, as while a batch that takes the place of the last is prepared."""
         path = key if isinstance(key, Path) else self._files.get(key)
-        return self._batch.scans.get(path) if self._batch is not None and path is not None else None
+        known = self._preparation is None and self._batch is not None and path is not None
+        return self._batch.scans.get(path) if known else None
 
     def _row(self, key, name: str) -> Row:
         scan = self._scan(key) or BatchScan(Path())
@@ -228,6 +247,9 @@ class BatchSection:
         mark = ODD if light == BAD else light
         return Row(key, (name, text, weakestText(scan.confidence)), mark, "\n".join(filter(None, told)))
 
+    def _progress(self) -> float:
+        return self._batch.progress if self._preparation is None and self._batch is not None else 0.0
+
     def _stateText(self) -> str:
         if self._preparation is not None:
             return _("Writing volumes of the scene, {count} left…").format(count=self._preparation.remaining)
@@ -247,6 +269,14 @@ class BatchSection:
 def _input(key: SceneNode | Path):
     """What is segmented: a file or a volume node; None: the volume is no longer in the scene."""
     return key if isinstance(key, Path) else key.node
+
+
+def _isActive(batch: SegmentationBatch) -> bool:
+    """Whether a batch has not ended; of one whose record cannot be read, nobody knows, and another may be started."""
+    try:
+        return batch.active
+    except InputError:
+        return False
 
 
 def _isDone(scan: BatchScan) -> bool:

@@ -29,6 +29,7 @@ class ModelSection:
     def __init__(self, ui, logic, guard, say: Callable[[str], None], chosen: Callable[[], None]) -> None:
         self._ui, self._logic, self._say, self._chosen = ui, logic, say, chosen
         self._models: list[KnownModel] = []
+        self._tip = ui.modelSelector.toolTip
         ui.modelSelector.connect("currentIndexChanged(int)", lambda index: self._changed())
         actions = {
             ui.addModelButton: self._add,
@@ -67,6 +68,8 @@ class ModelSection:
         self._ui.modelSelector.blockSignals(True)
         self._ui.modelSelector.clear()
         self._ui.modelSelector.addItems([model.name for model in self._models])
+        for index, model in enumerate(self._models):  # several may have one name
+            self._ui.modelSelector.setItemData(index, str(model.folder), qt.Qt.ToolTipRole)
         if before is not None:
             self.choose(before.folder)
         self._ui.modelSelector.blockSignals(False)
@@ -78,6 +81,9 @@ class ModelSection:
         self._ui.modelLabel.text = (
             details(model) if model else _("No model yet. Train one with BRBS Training, or add one.")
         )
+        folder = str(model.folder) if model else ""
+        self._ui.modelLabel.toolTip = folder
+        self._ui.modelSelector.toolTip = "\n".join(filter(None, [self._tip, folder]))
         picture = qt.QPixmap(str(model.folder / PREVIEW_FILE)) if model else qt.QPixmap()
         self._ui.modelPicture.visible = not picture.isNull()
         if not picture.isNull():

@@ -22,11 +22,13 @@ class RankingSection:
         logic: the module's logic.
         guard: runs a function and shows what is wrong with its input.
         device: gives the chosen device.
+        busy: tells whether a scan is being segmented, so that no other can be opened.
         open: loads a scan and segments it; called with its path.
     """
 
-    def __init__(self, ui, logic, guard, device: Callable[[], str], open: Callable) -> None:
-        self._ui, self._device = ui, device
+    def __init__(self, ui, logic, guard, device: Callable[[], str], busy: Callable[[], bool], open: Callable) -> None:
+        self._ui, self._device, self._busy = ui, device, busy
+        self._openTip = ui.openRankedButton.toolTip
         self._model = None
         self._study = StudyRanking(logic.engine)
         self._table = RowTable(ui.rankTable, [_("Scan"), _("Confidence"), _("Weakest")])
@@ -56,7 +58,9 @@ class RankingSection:
         """Enables what can be done now."""
         self._ui.rankButton.text = _("Stop") if self._study.busy else _("Rank scans")
         self._ui.rankButton.enabled = self._model is not None and self._model.study is not None
-        self._ui.openRankedButton.enabled = len(self._table.selected()) == 1
+        busy = self._busy()
+        self._ui.openRankedButton.enabled = len(self._table.selected()) == 1 and not busy
+        self._ui.openRankedButton.toolTip = _("A scan is being segmented.") if busy else self._openTip
 
     def close(self) -> None:
         """Ends ranking; what is known stays."""

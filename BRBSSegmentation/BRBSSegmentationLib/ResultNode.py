@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
+from brbs.boxes import Box, class_boxes
 from brbs.errors import InputError
 from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
+from BRBSTrainingLib.KnownModels import studyOf
 from BRBSTrainingLib.SegmentationTemplate import addEmptySegment, addSegmentationNode
 from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
 
@@ -23,18 +26,51 @@ CONFIDENCE_ATTRIBUTE = "BRBS.Confidence"
 SCAN_ROLE = "BRBS.Scan"  # under which a result refers to its scan
 STUDY_ATTRIBUTE = "BRBS.Study"
 SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
+SAME_GRID = 1e-2  # voxels by which the corners of one grid may differ
 
 
-def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequence[Label] = ()):
+@dataclass(frozen=True)
+class Placement:
+    """How a volume lies in the scene.
+
+    Attributes:
+        matrix: from its own coordinates (RAS) to those of the scene, 4 x 4; None where it has no regular grid there, so
+            that it is resampled when it is exported.
+    """
+
+    matrix: np.ndarray | None
+
+
+UNMOVED = Placement(np.eye(4))
+
+
+def placement(volumeNode) -> Placement:
+    """How a volume lies in the scene now."""
+    if needsResampling(volumeNode):
+        return Placement(None)
+    linear = vtk.vtkTransform()
+    slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(volumeNode), linear)
+    return Placement(slicer.util.arrayFromVTKMatrix(linear.GetMatrix()))
+
+
+def showResult(
+    labelsFile: Path,
+    volumeNode,
+    segmentationNode=None,
+    labels: Sequence[Label] = (),
+    exported: Placement | None = None,
+):
     """Puts the structures of a label map into the scene, where the scan lies that they were found in.
 
-    The segmentation follows the scan's transform, where that does not bend the scan's grid.
+    The segmentation follows the scan's transform, also if the scan has been moved since it was exported; one of a scan
+    that had to be resampled stays where that scan lay.
 
     Args:
         labelsFile: label map on the grid on which the volume was exported.
         volumeNode: the scan.
         segmentationNode: its segments are replaced; None: a new node.
         labels: the structures, for a file other than .seg.nrrd, which tells names, colours and terminology itself.
+        exported: how the scan lay when it was exported; None: not known, and told by the grid of the label map.
 
     Returns:
         The vtkMRMLSegmentationNode.
@@ -45,18 +81,34 @@ def showResult(labelsFile: Path, volumeNode, segmentationNode=None, labels: Sequ
     image = read_label_map(labelsFile, allow_empty=True)
     labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()] or labels
     node = segmentationNode or addSegmentationNode(volumeNode)
-    bent = needsResampling(volumeNode)
-    node.SetAndObserveTransformNodeID(None if bent else volumeNode.GetTransformNodeID())
+    exported = exported or _likelyPlacement(image, volumeNode)
+    node.SetAndObserveTransformNodeID(None if exported.matrix is None else volumeNode.GetTransformNodeID())
     node.RemoveAttribute(CONFIDENCE_ATTRIBUTE)  # that of the segments which are replaced
     with slicer.util.NodeModify(node):
         node.GetSegmentation().RemoveAllSegments()
         node.SetSourceRepresentationToBinaryLabelmap()  # segments of a closed surface would take no label map
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        values = sitk.GetArrayViewFromImage(image)
-        matrix = _imageToNode(image, node)
+        values, boxes = sitk.GetArrayViewFromImage(image), class_boxes(image)
+        matrix = _imageToRas(image) if exported.matrix is None else np.linalg.inv(exported.matrix) @ _imageToRas(image)
         for label in labels:
-            _addSegment(node, label, values == label.value, matrix)
+            _addSegment(node, label, values, boxes.get(label.value), matrix)
     return node
+
+
+def noteOrigin(node, volumeNode, model: Path | None) -> None:
+    """Keeps with a segmentation in which scan it was found, and the study of the model that has found it.
+
+    Args:
+        node: the segmentation.
+        volumeNode: the scan.
+        model: folder of the model; None: not known. One from elsewhere has no study.
+    """
+    node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
+    study = studyOf(model) if model is not None else None
+    if study is None:
+        node.RemoveAttribute(STUDY_ATTRIBUTE)  # that of the segments which were replaced
+    else:
+        node.SetAttribute(STUDY_ATTRIBUTE, str(study.absolute()))
 
 
 def noteConfidence(node, confidence: Mapping[str, float | None] | None) -> None:
@@ -73,38 +125,37 @@ def confidenceOf(node) -> dict[str, float | None]:
     return json.loads(node.GetAttribute(CONFIDENCE_ATTRIBUTE) or "null") or {}
 
 
-def _imageToNode(image: sitk.Image, node) -> np.ndarray:
-    """Voxels of an image (LPS) to the coordinates of a node under its transform, 4 x 4."""
+def _likelyPlacement(image: sitk.Image, volumeNode) -> Placement:
+    """How a volume lay when it was exported: unmoved where its label map has its own grid, else most likely as now."""
+    own = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(own)
+    if image.GetSize() != volumeNode.GetImageData().GetDimensions():
+        return placement(volumeNode)
+    ends = np.diag([*image.GetSize(), 1.0])  # along each axis
+    apart = (_imageToRas(image) - slicer.util.arrayFromVTKMatrix(own)) @ ends
+    return UNMOVED if np.abs(apart).max() < SAME_GRID * min(image.GetSpacing()) else placement(volumeNode)
+
+
+def _imageToRas(image: sitk.Image) -> np.ndarray:
+    """Voxels of an image (LPS) to RAS, 4 x 4."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
-    linear = vtk.vtkTransform()
-    slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(node), linear)
-    return np.linalg.inv(slicer.util.arrayFromVTKMatrix(linear.GetMatrix())) @ RAS_TO_LPS @ matrix
+    return RAS_TO_LPS @ matrix
 
 
-def _addSegment(node, label: Label, mask: np.ndarray, matrix: np.ndarray) -> None:
-    """Adds a structure, also one of which nothing was found."""
+def _addSegment(node, label: Label, values: np.ndarray, box: Box | None, matrix: np.ndarray) -> None:
+    """Adds a structure from the box (x, y, z) of its voxels; None: nothing of it was found."""
     segmentId = addEmptySegment(node, label)
-    box = _boundingBox(mask)
     if box is None:
         return
-    voxels = np.ascontiguousarray(mask[box].astype(np.uint8))
+    spans = [(start, start + count) for start, count in zip(*box)]
+    voxels = (values[tuple(slice(*span) for span in reversed(spans))] == label.value).astype(np.uint8)
     oriented = slicer.vtkOrientedImageData()
-    oriented.SetExtent(*(bound for span in box[::-1] for bound in (span.start, span.stop - 1)))
+    oriented.SetExtent(*(bound for first, stop in spans for bound in (first, stop - 1)))
     oriented.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
     oriented.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     if not logic.SetBinaryLabelmapToSegment(oriented, node, segmentId, logic.MODE_REPLACE, oriented.GetExtent()):
         problem = _("{node}: Slicer cannot put {structure} into it; choose another output segmentation")
         raise InputError(problem.format(node=node.GetName(), structure=label.name))
-
-
-def _boundingBox(mask: np.ndarray) -> tuple[slice, ...] | None:
-    """Where a structure lies along each axis; None: nowhere.
-
-    Found by projections: a list of all its voxels would take 24 bytes for each of them.
-    """
-    projections = (mask.any(axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
-    found = [np.flatnonzero(projection) for projection in projections]
-    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in found) if len(found[0]) else None

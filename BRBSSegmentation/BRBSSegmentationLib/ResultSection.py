@@ -37,6 +37,7 @@ class ResultSection:
         self._ui, self._logic, self._say = ui, trainingLogic, say
         self._shown: SceneNode | None = None
         self._studyChanged = studyChanged
+        self._addTip = ui.addToStudyButton.toolTip
         self._table = RowTable(ui.resultTable, [_("Structure"), _("Confidence"), _("Volume (mL)")])
         actions = {
             ui.show3DButton: self._show3D,
@@ -64,8 +65,19 @@ class ResultSection:
         for button in (self._ui.show3DButton, self._ui.tableButton, self._ui.editButton):
             button.enabled = node is not None
         self._ui.show3DButton.checked = node is not None and _isIn3D(node)
-        study = node.GetAttribute(STUDY_ATTRIBUTE) if node else None
-        self._ui.addToStudyButton.enabled = bool(study) and self._scan() is not None
+        blocker = self._blocker()
+        self._ui.addToStudyButton.enabled = blocker is None
+        self._ui.addToStudyButton.toolTip = blocker or self._addTip
+
+    def _blocker(self) -> str | None:
+        """Why the result cannot become an atlas; None: it can."""
+        if self.node is None:
+            return _("Segment a scan first.")
+        if not self.node.GetAttribute(STUDY_ATTRIBUTE):
+            return _("The model was not trained in a study of this computer; add the scan to one in BRBS Training.")
+        if self._scan() is None:
+            return _("The scan of this result is no longer in the scene; load it and segment it again.")
+        return None
 
     def _scan(self):
         return self.node.GetNodeReference(SCAN_ROLE)

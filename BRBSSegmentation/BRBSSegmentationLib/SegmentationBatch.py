@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from brbs.errors import InputError
-from brbs.label_schema import LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.model_description import read_description
 from brbs.result_table import RUNNING, SCAN_EVENT, WAITING
 from brbs.scan_files import listed_scans
+from brbs.volumes import read_label_schema
 from BRBSTrainingLib.BackgroundJob import BackgroundJob
 
-from .ResultNode import SCAN_ROLE, noteConfidence, showResult
+from .ResultNode import UNMOVED, noteConfidence, noteOrigin, showResult
 
 BATCH_FOLDER = "BRBS batch"  # in the folder of the results
 LIST_FILE, EXPORTS = "scans.txt", "scans"
@@ -70,9 +73,13 @@ class SegmentationBatch(BackgroundJob):
         return not self._tidied and super().active
 
     @property
-    def model(self) -> Path:
-        """Folder of the model."""
-        return Path(self.description["model"])
+    def model(self) -> Path | None:
+        """Folder of the model; None where the job's record is gone or damaged."""
+        try:
+            named = self.description.get("model")
+        except InputError:
+            return None
+        return Path(named) if named else None
 
     @property
     def table(self) -> Path:
@@ -108,7 +115,8 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
     Args:
         scan: of the batch.
         volumeNode: it, loaded.
-        batch: names and colours come from its model where the label map's file has none.
+        batch: names and colours come from its model where the label map's file has none; otherwise the model need not
+            be there.
 
     Returns:
         The vtkMRMLSegmentationNode.
@@ -116,8 +124,16 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
     Raises:
         InputError: the label map is gone or cannot be read.
     """
-    labels = LabelSchema.from_json(read_description(batch.model)["labels"]).labels
-    node = showResult(scan.labels, volumeNode, labels=labels)
+    labels = () if read_label_schema(scan.labels) else _modelLabels(scan, batch)
+    wasExported = batch.folder / EXPORTS in scan.scan.parents
+    node = showResult(scan.labels, volumeNode, labels=labels, exported=None if wasExported else UNMOVED)
     noteConfidence(node, scan.confidence or None)
-    node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
+    noteOrigin(node, volumeNode, batch.model)
     return node
+
+
+def _modelLabels(scan: BatchScan, batch: SegmentationBatch) -> tuple[Label, ...]:
+    if batch.model is None:
+        problem = _("{file}: names no structures, and which model has made it is not known; segment the scan again")
+        raise InputError(problem.format(file=scan.labels))
+    return LabelSchema.from_json(read_description(batch.model)["labels"]).labels

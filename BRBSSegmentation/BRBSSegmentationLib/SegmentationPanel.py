@@ -15,17 +15,17 @@ from BRBSTrainingLib.Annotation import scanNode
 from BRBSTrainingLib.DeviceSelector import DeviceSelector
 from BRBSTrainingLib.EngineReport import EngineReport
 from BRBSTrainingLib.FormConnection import FormConnection
-from BRBSTrainingLib.KnownModels import KnownModel, studyOf
 
 from .BatchSection import BatchSection
 from .ModelSection import ModelSection
 from .RankingSection import RankingSection
-from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE
+from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE
 from .ResultSection import ResultSection
 from .SegmentationBatch import BatchScan, SegmentationBatch, loadResult
 from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun, componentsOf
 
 TICK_MILLISECONDS, HURRIED_MILLISECONDS = 250, 50  # pauses, in which the application has its turn
+STATUS_MILLISECONDS = 5000  # a message stands in the status bar, which is seen wherever the panel is scrolled
 
 
 class SegmentationPanel:
@@ -40,11 +40,12 @@ class SegmentationPanel:
         self._ui, self._logic = ui, logic
         self._form = FormConnection(ui)
         self._run: SegmentationRun | None = None
-        self._runModel: KnownModel | None = None
         self._report = EngineReport(logic.engine)
         self._asked = False
         self._devices = DeviceSelector(ui.deviceSelector)
-        self._ranking = RankingSection(ui, logic, self.guard, lambda: self._devices.device, self._openRanked)
+        self._ranking = RankingSection(
+            ui, logic, self.guard, lambda: self._devices.device, lambda: self._running, self._openRanked
+        )
         self._batch = BatchSection(
             ui, logic.engine, self.guard, lambda: self._models.model, lambda: self._devices.device, self._openResult
         )
@@ -91,7 +92,7 @@ class SegmentationPanel:
 
     def leaveScene(self) -> None:
         """The scene is closed: what is being made of its volumes is given up; a batch that runs goes on."""
-        if self._run is not None and self._run.active:
+        if self._running:
             self._cancel()
         self._batch.leaveScene()
         self._result.show(None)
@@ -105,14 +106,16 @@ class SegmentationPanel:
         """Tells the user something."""
         self._ui.noticeLabel.text = text
         self._ui.noticeLabel.visible = bool(text)
+        if text:
+            slicer.util.showStatusMessage(text, STATUS_MILLISECONDS)
 
     def guard(self, action: Callable[[], object]) -> None:
         """Runs an action; what is wrong with its input is shown, not raised."""
-        try:
-            action()
-        except InputError as error:
-            self.say(str(error))
-        self._updateButtons()
+        for step in (action, self._updateButtons):
+            try:
+                step()
+            except InputError as error:
+                self.say(str(error))
 
     def tick(self) -> None:
         """Takes in what the engine has done."""
@@ -122,15 +125,19 @@ class SegmentationPanel:
             self._follow(self._run)
         self.guard(self._batch.tick)
         self._ranking.tick()
-        hurried = self._batch.busy or (self._run is not None and self._run.active)
+        hurried = self._batch.busy or self._running
         self._timer.setInterval(HURRIED_MILLISECONDS if hurried else TICK_MILLISECONDS)
 
     def _follow(self, run: SegmentationRun) -> None:
-        if run.active:
-            changed = run.poll()
-            self._ui.stateLabel.text = self._stateText()
-            if changed and run.node is not None:
-                self._showResult()
+        if not run.active:
+            return
+        shown = run.node is not None
+        changed = run.poll()
+        self._ui.stateLabel.text = self._stateText()
+        if run.node is not None and not shown:
+            self._show(run.node)
+        elif changed:
+            self._result.update()
 
     def _takeReport(self) -> None:
         self._devices.show(self._report.content.get("devices", []))
@@ -147,15 +154,21 @@ class SegmentationPanel:
         blocker = self._blocker()
         self._ui.applyButton.enabled = blocker is None
         self._ui.applyButton.toolTip = blocker or _("Segment the scan.")
-        self._ui.cancelButton.enabled = self._run is not None and self._run.active
+        self._ui.cancelButton.enabled = self._running
+        self._ranking.updateButtons()
         self._batch.updateButtons()
+
+    @property
+    def _running(self) -> bool:
+        """Whether a scan is being segmented."""
+        return self._run is not None and self._run.active
 
     def _blocker(self) -> str | None:
         if self._models.model is None:
             return _("Choose a model first.")
         if self._ui.inputSelector.currentNode() is None:
             return _("Choose a scan first.")
-        if self._run is not None and self._run.active:
+        if self._running:
             return _("A scan is being segmented.")
         return None
 
@@ -169,7 +182,6 @@ class SegmentationPanel:
             self._form.parameters.uncertainty,
             componentsOf(self._form.parameters),
         )
-        self._runModel = self._models.model
         self._timer.setInterval(HURRIED_MILLISECONDS)
 
     def _cancel(self) -> None:
@@ -185,13 +197,8 @@ class SegmentationPanel:
         seconds = _("{seconds} s").format(seconds=f"{self._run.seconds:.1f}")
         return " ".join(filter(None, [text, self._run.message, "" if self._run.state == FAILED else seconds]))
 
-    def _showResult(self) -> None:
-        self._show(self._run.node, self._runModel.study)
-
-    def _show(self, node, study: Path | None) -> None:
+    def _show(self, node) -> None:
         """The overlay is seen at once."""
-        if node.GetAttribute(STUDY_ATTRIBUTE) is None and study is not None:
-            node.SetAttribute(STUDY_ATTRIBUTE, str(study))
         self._result.show(node)
         scan = node.GetNodeReference(SCAN_ROLE)
         if scan is not None:  # it may have been deleted since
@@ -202,10 +209,12 @@ class SegmentationPanel:
         volumeNode = volumeNode or scanNode(scan.scan)
         node = loadResult(scan, volumeNode, batch)
         self._ui.inputSelector.setCurrentNode(volumeNode)
-        self._show(node, studyOf(batch.model))
+        self._show(node)
 
     def _openRanked(self, scan: Path) -> None:
         """Loads a scan of the study and segments it, so that it only has to be corrected."""
+        if self._running:  # it would be given up
+            raise InputError(_("A scan is being segmented."))
         volumeNode = scanNode(scan)
         volumeNode.SetAttribute(SOURCE_ATTRIBUTE, str(scan))
         self._ui.inputSelector.setCurrentNode(volumeNode)

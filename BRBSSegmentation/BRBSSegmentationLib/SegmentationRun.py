@@ -14,7 +14,7 @@ from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.SceneScans import UNCERTAINTY
 from BRBSTrainingLib.VolumeExport import exportVolume, transformNote, volumeFile
 
-from .ResultNode import SCAN_ROLE, noteConfidence, showResult
+from .ResultNode import noteConfidence, noteOrigin, placement, showResult
 from .SegmentationWorker import SegmentationWorker
 
 SENT, SEGMENTED, FINISHED, FAILED = "sent", "segmented", "finished", "failed"
@@ -52,10 +52,11 @@ class SegmentationRun:
         uncertainty: bool,
         components: str,
     ) -> None:
-        self._worker, self._volume = worker, SceneNode(volumeNode)
+        self._worker, self._volume, self._model = worker, SceneNode(volumeNode), model
         self._target = SceneNode(segmentationNode) if segmentationNode else None
         self._name, self._started = volumeNode.GetName(), time.monotonic()
         self.state, self.message, self.node, self.uncertaintyNode = SENT, transformNote(volumeNode), None, None
+        self._exported = placement(volumeNode)
         worker.start()
         number = time.monotonic_ns()
         self._scan = volumeFile(volumeNode)
@@ -113,13 +114,15 @@ class SegmentationRun:
         volumeNode = self._volume.node
         if volumeNode is None:
             raise InputError(_("The volume was deleted meanwhile; nothing was made of the result."))
-        self.node = showResult(self._labels, volumeNode, self._target.node if self._target else None)
-        self.node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
+        target = self._target.node if self._target else None
+        self.node = showResult(self._labels, volumeNode, target, exported=self._exported)
+        noteOrigin(self.node, volumeNode, self._model)
 
     def _showUncertainty(self) -> None:
         if self._uncertainty is None or not self._uncertainty.exists():
             return
-        self.uncertaintyNode = slicer.util.loadVolume(str(self._uncertainty))
+        unseen = {"show": False}  # the views keep what they show
+        self.uncertaintyNode = slicer.util.loadVolume(str(self._uncertainty), unseen)
         self.uncertaintyNode.SetName(_("{name} uncertainty").format(name=self.node.GetName()))
         self.uncertaintyNode.SetAttribute(UNCERTAINTY, "1")
         self.uncertaintyNode.SetAndObserveStorageNodeID(None)  # the file is only on its way

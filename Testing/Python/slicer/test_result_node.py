@@ -16,8 +16,10 @@ from scene_nodes import SPACING, addGridTransform, addLinearTransform, addVolume
 from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import write_label_map
+from BRBSSegmentationLib import ResultNode
 from BRBSSegmentationLib.Measurements import measurementTable
-from BRBSSegmentationLib.ResultNode import confidenceOf, noteConfidence, showResult
+from BRBSSegmentationLib.ResultNode import confidenceOf, noteConfidence, placement, showResult
+from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.VolumeExport import exportVolume
 from BRBSTrainingLib.WorldImage import worldTransform
 
@@ -92,6 +94,33 @@ def test_result_under_a_bending_transform_lies_in_the_world(scene, tmp_path: Pat
     np.testing.assert_allclose(found * [-1, -1, 1], centre, atol=1e-4)
 
 
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("bends", [False, True])
+def test_result_moves_with_a_scan_that_was_moved_since(scene, tmp_path: Path, before: bool, bends: bool) -> None:
+    volumeNode = addVolume()
+    if before:
+        volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    exported = placement(volumeNode) if before else None  # the label map of an unmoved scan has the scan's own grid
+    path, values = resultOf(volumeNode, tmp_path)
+    moved = addGridTransform(lambda points: 0.02 * points[:, ::-1]) if bends else addLinearTransform(shift=(50, 0, 0))
+    volumeNode.SetAndObserveTransformNodeID(moved.GetID())
+    node = showResult(path, volumeNode, exported=exported)
+    for index, value in enumerate((3, 70)):
+        centre = worldCentre(node, node.GetSegmentation().GetNthSegmentID(index))
+        np.testing.assert_allclose(centre, volumeCentre(volumeNode, values == value), atol=1e-4)
+
+
+def test_result_of_a_bent_scan_stays_when_the_scan_is_moved(scene, tmp_path: Path) -> None:
+    volumeNode = addVolume()
+    volumeNode.SetAndObserveTransformNodeID(addGridTransform(lambda points: 0.02 * points[:, ::-1]).GetID())
+    exported, (path, _values) = placement(volumeNode), resultOf(volumeNode, tmp_path)
+    there = showResult(path, volumeNode)
+    volumeNode.SetAndObserveTransformNodeID(None)
+    node = showResult(path, volumeNode, exported=exported)
+    now, then = (worldCentre(made, made.GetSegmentation().GetNthSegmentID(0)) for made in (node, there))
+    np.testing.assert_allclose(now, then, atol=1e-4)
+
+
 def test_structures_keep_name_colour_and_terminology(scene, tmp_path: Path) -> None:
     volumeNode = addVolume()
     segmentation = showResult(resultOf(volumeNode, tmp_path)[0], volumeNode).GetSegmentation()
@@ -160,6 +189,19 @@ def test_large_structure_takes_little_memory(scene, tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * values.size
+
+
+def test_small_structure_is_not_sought_in_a_copy_of_the_volume(scene, monkeypatch) -> None:
+    array = np.zeros((100, 100, 100), np.uint8)
+    array[40:50, 40:50, 40:50] = 3
+    volumeNode, labels = addVolume(array=array), sitk.GetImageFromArray(array)
+    monkeypatch.setattr(ResultNode, "read_label_map", lambda path, allow_empty: labels)
+    tracemalloc.start()
+    node = showResult(Path("Ergebnis.nii.gz"), volumeNode, labels=[LIVER])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert segmentVolumes(node)["Leber"] == pytest.approx(1.0)  # mL
+    assert peak < array.size / 4
 
 
 def test_volumes_and_confidence_become_a_table(scene, tmp_path: Path) -> None:

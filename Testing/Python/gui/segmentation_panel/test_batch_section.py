@@ -14,6 +14,7 @@ from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 from training_nodes import addSubject
 
+from brbs.job import queue_job
 from brbs.model_description import model_identity
 from brbs.ranking import RankedScan, Ranking
 
@@ -126,6 +127,45 @@ def test_batch_is_found_again_by_its_folder(widget, ui, tmp_path: Path) -> None:
         later.cleanup()
 
 
+def test_batch_that_cannot_start_again_keeps_the_results_of_the_last(ui, tmp_path: Path) -> None:
+    addSubject(1)
+    begin(ui, tmp_path / "out")
+    wait(lambda: ended(ui))
+    slicer.util.getNode("Scan 1").SetAndObserveImageData(None)
+    click(ui.startBatchButton)
+    assert "holds no voxels" in ui.noticeLabel.text
+    ui.batchTable.selectRow(0)
+    assert ui.openBatchResultButton.enabled
+
+
+def test_segmentations_of_others_are_told_and_stay(widget, ui, tmp_path: Path) -> None:
+    sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / "scan.nii.gz"))
+    (tmp_path / "scan.seg.nrrd").write_text("by hand")
+    widget.panel.guard(lambda: widget.panel._batch._addPaths([tmp_path / "scan.nii.gz"]))
+    ui.batchOutputEdit.currentPath = str(tmp_path)
+    click(ui.startBatchButton)
+    assert "scan.seg.nrrd" in ui.noticeLabel.text and "choose another folder" in ui.noticeLabel.text
+    assert ui.startBatchButton.enabled and (tmp_path / "scan.seg.nrrd").read_text() == "by hand"
+
+
+def test_damaged_record_of_a_batch_is_told_once(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    job = tmp_path / "out/BRBS batch"
+    queue_job(job, model="x")
+    (job / "scans.txt").write_text("/a/b.nii.gz\n")
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    whole = (job / "job.json").read_text()
+    (job / "job.json").write_text("{")
+    wait(lambda: "job.json" in ui.noticeLabel.text, 10)
+    assert "job.json" in ui.batchStateLabel.text and not ui.stopBatchButton.enabled
+    told = []
+    monkeypatch.setattr(widget.panel, "say", told.append)
+    for _ in range(3):
+        widget.panel.tick()
+    assert told == []
+    (job / "job.json").write_text(whole)
+    wait(lambda: "Starting" in ui.batchStateLabel.text, 10)
+
+
 def test_deleted_volumes_and_closed_scenes_do_no_harm(ui, tmp_path: Path) -> None:
     first, _ = addSubject(1)
     addSubject(2)
@@ -198,6 +238,26 @@ def test_scans_are_ranked_and_the_first_is_annotated(widget, ui, model: Path) ->
     study = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study
     assert len(study.atlases) == 2 and len(study.unlabeled) == 1
     assert [row[0] for row in rows(ui.rankTable)] == [ranked[1][0]]
+
+
+def test_ranked_scan_waits_for_the_one_that_is_segmented(model: Path, request) -> None:
+    import BRBSTraining
+
+    study = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent)
+    scans = tuple(RankedScan(scan, {"Kern": 0.5}) for scan in study.study.unlabeled)
+    Ranking(model_identity(model), scans, waiting=0).save(study.folder / "ranking.json")
+    widget, ui = request.getfixturevalue("widget"), request.getfixturevalue("ui")
+    ui.rankTable.selectRow(0)
+    assert ui.openRankedButton.enabled
+    tip = ui.openRankedButton.toolTip
+    ui.inputSelector.setCurrentNode(addSubject(3)[0])
+    click(ui.applyButton)
+    run = widget.panel._run
+    assert not ui.openRankedButton.enabled and "being segmented" in ui.openRankedButton.toolTip
+    widget.panel.guard(lambda: widget.panel._openRanked(scans[0].scan))
+    assert widget.panel._run is run and "being segmented" in ui.noticeLabel.text
+    click(ui.cancelButton)
+    assert ui.openRankedButton.enabled and ui.openRankedButton.toolTip == tip
 
 
 def test_ranking_of_another_model_is_not_shown(widget, ui, model: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import slicer
 from panel_user import click, wait
+from PyQt5.QtCore import Qt
+from tiny_model import tiny_bundle
 from training_nodes import addSubject
 
 
@@ -43,6 +45,23 @@ def test_model_is_described(ui) -> None:
         assert part in ui.modelLabel.text
 
 
+def test_models_of_one_name_are_told_apart_by_their_folders(widget, ui, tmp_path: Path) -> None:
+    folders = [tmp_path / "Herz/Modell", tmp_path / "Leber/Modell"]
+    for folder in folders:
+        tiny_bundle().save(folder)
+        widget.useModel(folder)
+        assert str(folder) in ui.modelSelector.toolTip and ui.modelLabel.toolTip == str(folder)
+    tips = [ui.modelSelector.itemData(index, Qt.ToolTipRole) for index in range(ui.modelSelector.count)]
+    assert {str(folder) for folder in folders} < set(tips)
+
+
+def test_message_is_seen_in_the_status_bar_too(widget, ui, monkeypatch) -> None:
+    told = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda *message: told.append(message))
+    click(ui.removeModelButton)
+    assert told == [(ui.noticeLabel.text, 5000)]
+
+
 def test_one_click_shows_structures_with_volume_and_confidence(widget, ui) -> None:
     _volumeNode, node = segment(widget)
     rows = [[ui.resultTable.item(row, column).text() for column in range(3)] for row in range(2)]
@@ -71,6 +90,28 @@ def test_corrected_result_goes_back_into_the_study(widget, ui, model: Path) -> N
     atlases = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study.atlases
     assert [atlas.name for atlas in atlases] == ["atlas 0", "Berta"]
     assert "Berta is an atlas" in ui.noticeLabel.text
+
+
+def test_result_goes_into_the_study_of_the_model_that_has_found_it(widget, ui, tmp_path: Path) -> None:
+    assert not ui.addToStudyButton.enabled and "Segment a scan" in ui.addToStudyButton.toolTip
+    volumeNode, node = segment(widget)
+    tip = ui.addToStudyButton.toolTip
+    assert ui.addToStudyButton.enabled
+    for folder, enabled in ((tmp_path / "Leber/models/001", True), (tmp_path / "fremd", False)):
+        tiny_bundle().save(folder)
+        widget.useModel(folder)
+        ui.inputSelector.setCurrentNode(volumeNode)
+        ui.outputSelector.setCurrentNode(node)
+        click(ui.applyButton)
+        wait(lambda: not widget.panel._run.active)
+        assert ui.addToStudyButton.enabled == enabled
+        assert node.GetAttribute("BRBS.Study") == (str(tmp_path / "Leber") if enabled else None)
+        assert (ui.addToStudyButton.toolTip == tip) == enabled
+    assert "not trained in a study" in ui.addToStudyButton.toolTip
+    node.SetAttribute("BRBS.Study", "anywhere")
+    slicer.mrmlScene.RemoveNode(volumeNode)
+    widget.enter()
+    assert not ui.addToStudyButton.enabled and "no longer in the scene" in ui.addToStudyButton.toolTip
 
 
 def test_corrected_result_is_measured_anew_and_keeps_its_confidence(widget, ui) -> None:
@@ -183,3 +224,22 @@ def test_views_show_the_scan_of_the_result(widget, ui) -> None:
     wait(lambda: not widget.panel._run.active)
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {composite.GetBackgroundVolumeID() for composite in composites} == {scan.GetID()}
+
+
+def test_views_keep_what_is_chosen_while_the_confidence_is_computed(widget, ui, monkeypatch) -> None:
+    scan, other = addSubject(0)[0], addSubject(1)[0]
+    load, shown = slicer.util.loadVolume, []
+    monkeypatch.setattr(
+        slicer.util, "loadVolume", lambda path, properties: shown.append(properties["show"]) or load(path, properties)
+    )
+    ui.inputSelector.setCurrentNode(scan)
+    ui.uncertaintyCheckBox.setChecked(True)
+    click(ui.applyButton)
+    while widget.panel._run.state == "sent":
+        widget.panel.tick()
+    slicer.util.setSliceViewerLayers(background=other)
+    wait(lambda: not widget.panel._run.active)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert {composite.GetBackgroundVolumeID() for composite in composites} == {other.GetID()}
+    assert ui.resultTable.item(0, 1).text() != "not known"
+    assert shown == [False]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from scene_nodes import addLinearTransform
+from tiny_model import tiny_bundle
 from tiny_study import SCHEMA, on_grid, subject
 from training_nodes import addSubject, loadSubject
 
@@ -87,6 +90,67 @@ def test_results_are_shown_with_names_whatever_their_format(logic, model: Path, 
             assert segment.GetName() == label.name
             np.testing.assert_allclose(segment.GetColor(), label.colour, atol=0.01)
         assert logic.confidence(node) == pytest.approx(scan.confidence)
+
+
+def test_result_that_names_its_structures_is_shown_without_the_model(logic, model: Path, output: Path) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import loadResult
+
+    volumeNode = addSubject(1)[0]
+    batch = finish(logic.segmentBatch([volumeNode], model, output, device="cpu"))
+    shutil.rmtree(model)
+    (batch.folder / "job.json").write_text("{", encoding="utf-8")
+    segmentation = loadResult(*batch.scans.values(), volumeNode, batch).GetSegmentation()
+    assert [segmentation.GetNthSegment(index).GetName() for index in range(2)] == ["Hülle", "Kern"]
+
+
+def test_result_lies_on_a_file_that_was_moved_in_the_scene(logic, model: Path, output: Path, tmp_path: Path) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import loadResult
+
+    volumeNode = loadSubject(tmp_path / "Berta.nrrd", 1)
+    batch = finish(logic.segmentBatch([volumeNode], model, output, device="cpu"))
+    volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    (scan,) = batch.scans.values()
+    node = loadResult(scan, volumeNode, batch)
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(scan.labels)))
+    for segmentId, label in zip(node.GetSegmentation().GetSegmentIDs(), SCHEMA.labels):
+        found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volumeNode)
+        np.testing.assert_array_equal(found != 0, values == label.value)
+
+
+def test_segmentations_of_others_are_not_written_over(logic, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Daten"
+    folder.mkdir()
+    sitk.WriteImage(on_grid(subject(1)[0]), str(folder / "scan1.nii.gz"))
+    (folder / "scan1.seg.nrrd").write_text("by hand")
+    with pytest.raises(InputError, match="scan1.seg.nrrd: is there already.*choose another folder"):
+        logic.segmentBatch(folder, model, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["scan1.nii.gz", "scan1.seg.nrrd"]
+
+
+def test_corrected_results_are_not_written_over(logic, model: Path, output: Path, tmp_path: Path) -> None:
+    scans = [tmp_path / f"scan{number}.nrrd" for number in (1, 2)]
+    for number, scan in enumerate(scans):
+        sitk.WriteImage(on_grid(subject(number)[0]), str(scan))
+    finish(logic.segmentBatch(scans[:1], model, output, device="cpu"))
+    corrected, signs = output / "scan1.seg.nrrd", [output / "segmentations.csv", output / "BRBS batch/job.json"]
+    age(corrected, *signs)
+    corrected.write_text("by hand")
+    again = finish(logic.segmentBatch(scans, model, output, device="cpu"))
+    assert states(again) == {"scan1.nrrd": "skipped", "scan2.nrrd": "finished"}
+    age(corrected)  # now the table is newer
+    tiny_bundle(seed=1).save(tmp_path / "neues Modell")
+    with pytest.raises(InputError, match="scan1.seg.nrrd: has been corrected.*choose another folder"):
+        logic.segmentBatch(scans, tmp_path / "neues Modell", output, device="cpu")
+    assert corrected.read_text() == "by hand"
+    other = finish(logic.segmentBatch(scans[1:], tmp_path / "neues Modell", output, device="cpu"))
+    assert states(other) == {"scan2.nrrd": "finished"}
+
+
+def age(*files: Path) -> None:
+    """Makes files as old as if they had been written an hour ago."""
+    for file in files:
+        then = time.time() - 3600
+        os.utime(file, (then, then))
 
 
 def test_batch_is_found_again_and_goes_on_after_a_kill(logic, model: Path, output: Path) -> None:

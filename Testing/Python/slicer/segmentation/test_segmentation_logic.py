@@ -49,6 +49,16 @@ def test_moved_volume_gets_the_same_voxels(logic, model: Path) -> None:
         assert (one != other).mean() < 0.02
 
 
+def test_result_lies_on_a_volume_that_is_moved_meanwhile(logic, model: Path) -> None:
+    volumeNode = addSubject(0)[0]
+    plain = masks(logic.segment(volumeNode, model, device="cpu"), volumeNode)
+    run = logic.startSegmentation(volumeNode, model, device="cpu")
+    volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    _wait(run)
+    for one, other in zip(plain, masks(run.node, volumeNode)):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_chosen_node_is_reused_and_file_is_read_in_place(logic, model: Path, tmp_path: Path) -> None:
     volumeNode = loadSubject(tmp_path / "scan.nrrd", 3)
     node = logic.segment(volumeNode, model, device="cpu")
