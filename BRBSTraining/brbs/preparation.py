@@ -98,10 +98,10 @@ class Prepared:
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; without it nothing goes on, train anew with --overwrite") from None
         except (OSError, EOFError, ValueError, KeyError, NotImplementedError, *_DAMAGED) as error:
-            raise InputError(f"{path}: cannot be read ({error}); delete it and prepare the study again") from error
+            raise InputError(f"{path}: cannot be read ({error}); train anew with --overwrite") from error
         found = description.get("format") if isinstance(description, dict) else None
         if found != FORMAT:
-            raise InputError(f"{path}: has format {found}, this version reads {FORMAT}; prepare the study again")
+            raise InputError(f"{path}: has format {found}, this version reads {FORMAT}; train anew with --overwrite")
         nothing = np.empty((0, *arrays["atlas_images"].shape[1:]), np.float32)
         try:
             return cls(
@@ -112,7 +112,7 @@ class Prepared:
                 **dict.fromkeys(_ARRAYS, nothing) | arrays,
             )
         except (InputError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: is damaged ({error}); delete it and prepare the study again") from error
+            raise InputError(f"{path}: is damaged ({error}); train anew with --overwrite") from error
 
 
 def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -> Prepared:

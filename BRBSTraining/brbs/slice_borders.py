@@ -118,36 +118,26 @@ def along_slices(
         return classes
     start, size = box_around(boxes)
     part = sitk.RegionOfInterest(classes, size, start)
-    return sitk.Paste(classes, _along_slices(part, borders, found, grid, placement), size, destinationIndex=start)
-
-
-def _along_slices(
-    classes: sitk.Image,
-    borders: Sequence[SliceBorder],
-    found: np.ndarray,
-    grid: WorkingGrid,
-    placement: sitk.Transform,
-) -> sitk.Image:
-    array, winner = sitk.GetArrayFromImage(classes), found.argmax(0)
-    steps = grid.indices(classes, placement)
+    array, winner = sitk.GetArrayFromImage(part), found.argmax(0)
+    steps = grid.indices(part, placement)
     y, x = np.ogrid[: array.shape[1], : array.shape[2]]
     for border in borders:
         of_voxels = _log_odds(border, found)
         inside = (winner == border.first) | (winner == border.second)
         odds = np.where(inside, of_voxels, 0).sum(tuple({0, 1, 2} - {border.axis}), dtype=np.float64)
-        unsure = np.abs(sitk.GetArrayFromImage(restored(grid, of_voxels, classes, placement))) < SURE
-        of_x, of_y, of_z, start = steps[:, 2 - border.axis]
+        unsure = np.abs(sitk.GetArrayFromImage(restored(grid, of_voxels, part, placement))) < SURE
+        of_x, of_y, of_z, origin = steps[:, 2 - border.axis]
         for z, plane in enumerate(array):
             of_both = ((plane == border.first) | (plane == border.second)) & unsure[z]
             if not of_both.any():
                 continue
-            position = start + of_z * z + of_y * y + of_x * x
+            position = origin + of_z * z + of_y * y + of_x * x
             told = np.interp(position, np.arange(len(odds)), odds, left=0.0, right=0.0)
             plane[of_both & (told > 0)] = border.first
             plane[of_both & (told < 0)] = border.second
     changed = sitk.GetImageFromArray(array)
-    changed.CopyInformation(classes)
-    return changed
+    changed.CopyInformation(part)
+    return sitk.Paste(classes, changed, size, destinationIndex=start)
 
 
 def _log_odds(border: SliceBorder, found: np.ndarray) -> np.ndarray:
