@@ -6,7 +6,7 @@ import math
 
 from slicer.i18n import tr as _
 
-from brbs.expected_time import expected_seconds, time_share, working_voxels
+from brbs.expected_time import FEWEST_STEPS, expected_seconds, time_share, voxels_in, working_voxels
 from brbs.settings import DEFAULT_PRESET, PAPER, PRESETS, Settings, with_preset
 
 from .AdvancedForm import AdvancedForm
@@ -80,7 +80,8 @@ class SettingsSection(Section):
             return _("Expected time: known when there are atlases and the engine is ready.")
         if self.minutes and self.minutes * 60 < seconds:
             limited = _("Expected time: {limit} (the time limit; all of it would take about {time}).")
-            return limited.format(limit=durationText(self.minutes * 60), time=durationText(seconds))
+            text = limited.format(limit=durationText(self.minutes * 60), time=durationText(seconds))
+            return f"{text} {self._coarser()}".strip()
         return _("Expected time: about {time}.").format(time=durationText(seconds))
 
     def expectedSeconds(self) -> float | None:
@@ -90,8 +91,21 @@ class SettingsSection(Section):
         if device is None or not atlases:
             return None
         settings = self._session.study.study.settings
-        voxels = working_voxels(atlases, settings, device["name"] == "cpu")
-        return expected_seconds(device, voxels, PRESETS[self.preset].steps, settings)
+        return expected_seconds(device, self._voxels(device), PRESETS[self.preset].steps, settings)
+
+    def _voxels(self, device: dict) -> int:
+        """Of the working grid that a training without a time limit will choose."""
+        settings = self._session.study.study.settings
+        return working_voxels(self._session.items, settings, device["name"] == "cpu")
+
+    def _coarser(self) -> str:
+        """What the time limit does to the working grid; empty: nothing."""
+        settings, device = self._session.study.study.settings, self._timedDevice(self.device)
+        factor = (self._voxels(device) / voxels_in(device, self.minutes, settings)) ** (1 / 3)
+        if settings.spacing is not None or factor < 1.05:
+            return ""
+        about = _("So that {count} steps fit, its voxels will be about {factor} times as long.")
+        return about.format(count=FEWEST_STEPS, factor=f"{factor:.1f}")
 
     def remainingSeconds(self, job: TrainingJob) -> float | None:
         """How long a running training still takes, from its pace so far; None: too early to tell."""

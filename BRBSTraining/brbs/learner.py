@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,17 @@ from .networks import RegistrationNet, SegmentationNet
 from .processes import ALONE, Group
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, learning_rate, phase
 from .settings import Settings
-from .steps import Losses, Network, atlas_step, registration_step, segmentation_step
+from .steps import (
+    SCAN_1,
+    SCAN_2,
+    Losses,
+    Network,
+    Pair,
+    atlas_step,
+    draw_pair,
+    registration_step,
+    segmentation_step,
+)
 
 # Between the random streams of processes that learn together; wide of the seeds that validation and samples take.
 SEED_STRIDE = 1000
@@ -85,10 +96,16 @@ class Learner:
             scale = COARSE_SCALE if current == COARSE else 1
             losses |= self._learn("segmentation", progress, lambda: self._atlas_losses(scale))
         else:
-            triple = self.draw(self.data.draw_scans(self.generator), progress, self.generator)
-            if current == REGISTRATION or self.own_steps["segmentation"] % self.settings.registration_interval == 0:
-                losses |= self._learn("registration", progress, lambda: self._registration_losses(triple))
-            if current != REGISTRATION:
+            learns_both = current != REGISTRATION
+            skips_registration = learns_both and self.own_steps["segmentation"] % self.settings.registration_interval
+            pair = None if skips_registration else draw_pair(self.generator)
+            scans = self.data.draw_scans(self.generator)
+            asked = {SCAN_1, *(pair or ())} if learns_both else pair  # S's sample takes the style of scan 1
+            labelled = [scan for part, scan in zip((SCAN_1, SCAN_2), scans) if part in asked]
+            triple = self.draw(scans, progress, self.generator, labelled=labelled)
+            if pair:
+                losses |= self._learn("registration", progress, lambda: self._registration_losses(triple, pair))
+            if learns_both:
                 losses |= self._learn("segmentation", progress, lambda: self._segmentation_losses(triple))
         return {name: value.detach() for name, value in losses.items()}
 
@@ -111,8 +128,8 @@ class Learner:
     def _atlas_losses(self, scale: int) -> Losses:
         return atlas_step(self.applied(self.segmentation), self.data, self.settings, self.generator, scale)
 
-    def _registration_losses(self, triple: Triple) -> Losses:
-        return registration_step(self.applied(self.registration), triple, self.settings, self.generator)
+    def _registration_losses(self, triple: Triple, pair: Pair) -> Losses:
+        return registration_step(self.applied(self.registration), triple, pair, self.settings)
 
     def _segmentation_losses(self, triple: Triple) -> Losses:
         teacher = None if self.teacher is None else self.applied(self.teacher)
@@ -137,7 +154,12 @@ class Learner:
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.segmentation.parameters()), 1 - decay)
 
     def draw(
-        self, scans: tuple[int, int], progress: float, generator: torch.Generator, atlas: int | None = None
+        self,
+        scans: tuple[int, int],
+        progress: float,
+        generator: torch.Generator,
+        atlas: int | None = None,
+        labelled: Sequence[int] | None = None,
     ) -> Triple:
         """A triple whose scans carry S's opinion: stored label maps, or S's own of the moment as published.
 
@@ -146,11 +168,12 @@ class Learner:
             progress: of the training; pseudo labels that are too old then are renewed.
             generator: of the draws.
             atlas: index of the atlas; None: any.
+            labelled: which of the scans will be asked for their label maps; None: both.
         """
         augmentation = self.settings.augmentation
         # Sharp samples take label maps from before the bending.
         if self.teacher is not None or augmentation != "published":
-            self._renew_labels(scans, progress)
+            self._renew_labels(scans if labelled is None else labelled, progress)
             return self.data.draw_triple(scans, generator, augmentation, atlas)
         triple = self.data.draw_triple(scans, generator, augmentation, atlas)
         with torch.no_grad():
@@ -158,7 +181,7 @@ class Learner:
         triple.scan_1_labels, triple.scan_2_labels = labels.split(1)
         return triple
 
-    def _renew_labels(self, scans: tuple[int, int], progress: float) -> None:
+    def _renew_labels(self, scans: Sequence[int], progress: float) -> None:
         """Writes label maps by :attr:`best_segmentation` of those scans into the data whose are missing or old."""
         # Progress falls when a resumed training is given a larger budget.
         stale = [scan for scan in scans if not 0 <= progress - self.labelled_at[scan] < REFRESH_SHARE]

@@ -26,7 +26,10 @@ from .warp import follow, resize_flow, sample_at, warp
 
 Losses = dict[str, Tensor]
 Network = Callable[..., Tensor]
+Pair = tuple[str, str]
 Scales = tuple[int, ...]  # along (D, H, W)
+ATLAS, SCAN_1, SCAN_2 = "atlas", "scan_1", "scan_2"
+PAIRS = ((ATLAS, SCAN_1), (ATLAS, SCAN_2), (SCAN_2, SCAN_1))
 
 
 def supervised_loss(logits: Tensor, target: Tensor, cross_entropy_weight: float) -> Tensor:
@@ -85,18 +88,23 @@ def registration_losses(
     return losses
 
 
-def registration_step(
-    registration: Network, triple: Triple, settings: Settings, generator: torch.Generator
-) -> Losses:
-    """Draws the pair (atlas, scan 1), (atlas, scan 2) or (scan 2, scan 1), either way round, and computes L_R."""
-    atlas = (triple.atlas_image, triple.atlas_onehot)
-    scan_1, scan_2 = (triple.scan_1, triple.scan_1_labels), (triple.scan_2, triple.scan_2_labels)
-    pairs = [(atlas, scan_1), (atlas, scan_2), (scan_2, scan_1)]
-    # The swap with chance 1/2 of the release changes nothing here: both directions are always computed.
-    (image_1, labels_1), (image_2, labels_2) = pairs[int(torch.randint(3, (1,), generator=generator))]
+def draw_pair(generator: torch.Generator) -> Pair:
+    """Which two of a triple R learns from; it sees both ways round, so the swap of the release would change nothing."""
+    return PAIRS[int(torch.randint(len(PAIRS), (1,), generator=generator))]
+
+
+def registration_step(registration: Network, triple: Triple, pair: Pair, settings: Settings) -> Losses:
+    """L_R of two of a triple, see :func:`draw_pair`."""
+    (image_1, labels_1), (image_2, labels_2) = (_with_labels(triple, part) for part in pair)
     scales = axis_scales(settings.registration_scale, triple.spacing)
     image_1, image_2, labels_1, labels_2 = (coarser(part, scales) for part in (image_1, image_2, labels_1, labels_2))
     return registration_losses(registration, image_1, image_2, labels_1, labels_2, settings)
+
+
+def _with_labels(triple: Triple, part: str) -> tuple[Tensor, Tensor]:
+    if part == ATLAS:
+        return triple.atlas_image, triple.atlas_onehot
+    return (triple.scan_1, triple.scan_1_labels) if part == SCAN_1 else (triple.scan_2, triple.scan_2_labels)
 
 
 def coarser(volume: Tensor, scales: Scales) -> Tensor:

@@ -10,8 +10,9 @@ from tiny_study import SETTINGS, prepared_study
 
 from brbs.anisotropy import axis_scales
 from brbs.augmentation import random_contrast
-from brbs.data import TrainingData
+from brbs.data import Source, TrainingData
 from brbs.learner import Learner
+from brbs.warp import sample_at
 
 
 def made_up_data() -> TrainingData:
@@ -35,6 +36,31 @@ def test_scans_bring_their_pseudo_label_maps_into_sharp_samples(averaging: float
     expected = learner.predict(data.scans[1:2])
     torch.testing.assert_close(triple.scan_1_source.labels, expected)
     assert expected.any(), "an untrained network that sees background only would hide a mistake"
+
+
+@pytest.mark.parametrize("progress", [0.2, 0.9], ids=["registration alone", "both networks"])
+def test_scans_are_labelled_where_their_label_maps_are_used_and_nowhere_else(progress: float, monkeypatch) -> None:
+    """Labelling takes a good part of a step on large scans."""
+    data = made_up_data()
+    settings = replace(SETTINGS, segmentation_share=0.1, registration_share=0.4, augmentation="full", averaging=0.9)
+    learner, used, seen_at = Learner(data, settings, settings.channels), [], Source.labels_at
+    missing = data.scan_labels.fill_(255)[0].clone()
+
+    def labels_at(source: Source, positions: torch.Tensor) -> torch.Tensor:
+        used.append(source.labels)
+        return seen_at(source, positions)
+
+    monkeypatch.setattr(Source, "labels_at", labels_at)
+    monkeypatch.setattr(Source, "at", lambda source, at: (sample_at(source.image, at), source.labels_at(at)))
+    counts = []
+    for _ in range(12):
+        data.scan_labels.fill_(255)
+        learner.labelled_at.fill_(-torch.inf)
+        used.clear()
+        learner.step(progress)
+        assert not any(torch.equal(labels[0], missing) for labels in used)
+        counts.append(int(torch.isfinite(learner.labelled_at).sum()))
+    assert set(counts) == {1, 2}, "one scan where R learns from an atlas, two where it learns from scans"
 
 
 def test_segmentation_begins_on_coarse_volumes_of_the_same_atlases() -> None:

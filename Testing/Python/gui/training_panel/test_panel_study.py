@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,21 @@ def test_missing_structure_is_flagged_but_trainable(widget, ui, files: Path, tmp
     click(ui.addStructureButton)
     wait(lambda: statuses(ui.atlasTable) == ["structure missing"] * 2)
     assert ui.startButton.enabled
+
+
+def test_a_time_limit_that_makes_voxels_coarser_says_so(widget, ui, files: Path, tmp_path: Path, long) -> None:
+    fill(widget, files, tmp_path / "Studie")
+    session = widget.panel.session
+    ui.minutesSpinBox.setValue(20)
+    wait(lambda: "all of it would take about" in ui.expectedLabel.text)
+    assert "voxels" not in ui.expectedLabel.text
+    content = session.report.content = copy.deepcopy(session.report.content)
+    for device in content["devices"]:
+        device["seconds_per_step"]["volume"] /= 10_000
+    ui.minutesSpinBox.setValue(21)
+    wait(lambda: "its voxels will be about" in ui.expectedLabel.text)
+    session.changeStudy(lambda study: study.setSettings(replace(study.study.settings, spacing=(1.0, 1.0, 1.0))))
+    wait(lambda: "voxels" not in ui.expectedLabel.text)
 
 
 def test_scene_close_keeps_the_study(widget, ui, files: Path, tmp_path: Path) -> None:
