@@ -156,7 +156,7 @@ def test_pseudo_labels_are_renewed_when_a_larger_budget_turns_progress_back(tmp_
 
     monkeypatch.setattr(Learner, "_renew_labels", renew)
     train(tmp_path, Budget(steps=8), resume=True, settings=settings)
-    assert len(ages) >= 6 and set(ages) == {0}  # one for each step at least, which is an eighth of the training, longer than they last
+    assert len(ages) >= 6 and set(ages) == {0}  # a step is an eighth of the training, longer than labels last
 
 
 def test_pause_rests_off_the_clock(tmp_path: Path, monkeypatch) -> None:
