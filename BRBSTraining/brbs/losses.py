@@ -9,6 +9,7 @@ from torch import Tensor
 from .warp import inverse
 
 LNCC_WINDOW = 9
+FOUND = 0.5  # soft Dice from which on a class is no longer favoured
 
 
 class _BoxSum(torch.autograd.Function):
@@ -94,9 +95,32 @@ def dice_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (overlap / (a.square().sum(-1) + b.square().sum(-1) + 1)).mean()
 
 
-def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean voxelwise cross entropy of logits (N, K, D, H, W) against class probabilities of the same shape."""
-    return -(target * F.log_softmax(logits.float(), dim=1)).sum(1).mean()
+def cross_entropy_loss(logits: Tensor, target: Tensor, class_balance: float = 0.0) -> Tensor:
+    """Mean voxelwise cross entropy of logits (N, K, D, H, W) against class probabilities of the same shape.
+
+    Where there are many classes, the small ones count for next to nothing, and neither this loss nor Dice's brings one
+    back that the network has given up: its probabilities are near 0, and so are the gradients. Therefore a class counts
+    for more as long as it is hardly found: by the inverse of its share of the voxels, to the power of ``class_balance``
+    where it is not found at all, and of less and less the better it is found, down to 0 at a soft Dice of 0.5.
+
+    Args:
+        logits, target: as said.
+        class_balance: the power, 0..1; 0: all voxels count alike.
+    """
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    entropy = -target * log_probabilities
+    if not class_balance:
+        return entropy.sum(1).mean()
+    voxels = target.sum((0, 2, 3, 4))
+    powers = class_balance * (1 - _soft_dice(log_probabilities.detach().exp(), target) / FOUND).clamp(min=0)
+    weights = (voxels.sum() / voxels.clamp(min=1)) ** powers
+    return (weights * entropy.sum((0, 2, 3, 4))).sum() / (weights * voxels).sum()
+
+
+def _soft_dice(a: Tensor, b: Tensor) -> Tensor:
+    """Of each class (K,) over the whole batch (N, K, D, H, W)."""
+    sizes = a.square().sum((0, 2, 3, 4)) + b.square().sum((0, 2, 3, 4))
+    return 2 * (a * b).sum((0, 2, 3, 4)) / sizes.clamp(min=1e-6)
 
 
 def inverse_loss(flow: Tensor, backward_flow: Tensor) -> Tensor:

@@ -92,6 +92,11 @@ class Settings:
         0.5, "weight of Dice and cross entropy against the averaged network's output on the mixture"
     )
     cross_entropy_weight: float = _setting(1.0, "weight of the cross entropy beside the Dice loss")
+    class_balance: float = _setting(
+        0.5,
+        "how much more a small structure's voxels count in the cross entropy as long as it is hardly found; 0: all"
+        " voxels alike, 1: all structures alike",
+    )
     sampling: str = _setting(
         "path",
         "how far samples go from an atlas towards two scans: any part of the path, all the way, or not at all",
@@ -174,6 +179,7 @@ def _demands(settings: Settings) -> list[tuple[str, str, bool]]:
         ("coarse_share", "shares lie in 0..1", 0 <= settings.coarse_share <= 1),
         ("learning_rate", positive, highest_rate > 0),
         ("final_learning_rate", "it must be 0 to learning_rate", 0 <= lowest_rate <= highest_rate),
+        ("class_balance", "it must be 0 to 1", 0 <= settings.class_balance <= 1),
         ("averaging", "it must be 0 or more, and less than 1", 0 <= settings.averaging < 1),
         *((name, "weights must not be negative", getattr(settings, name) >= 0) for name in weights),
     ]

@@ -32,11 +32,12 @@ ATLAS, SCAN_1, SCAN_2 = "atlas", "scan_1", "scan_2"
 PAIRS = ((ATLAS, SCAN_1), (ATLAS, SCAN_2), (SCAN_2, SCAN_1))
 
 
-def supervised_loss(logits: Tensor, target: Tensor, cross_entropy_weight: float) -> Tensor:
+def supervised_loss(logits: Tensor, target: Tensor, settings: Settings) -> Tensor:
     """Soft Dice loss of softmax(logits), plus weighted cross entropy, against class probabilities."""
     loss = dice_loss(logits.float().softmax(1), target)
-    if cross_entropy_weight:
-        loss = loss + cross_entropy_weight * cross_entropy_loss(logits, target)
+    if settings.cross_entropy_weight:
+        entropy = cross_entropy_loss(logits, target, settings.class_balance)
+        loss = loss + settings.cross_entropy_weight * entropy
     return loss
 
 
@@ -55,7 +56,7 @@ def atlas_step(
         images = random_contrast(images, generator)
     target = torch.cat([onehot for _, onehot in draws])
     logits = segmentation(coarser(images, scales))
-    loss = supervised_loss(logits, coarser(target, scales), settings.cross_entropy_weight)
+    loss = supervised_loss(logits, coarser(target, scales), settings)
     return {"segmentation": loss, "segmentation_total": loss}
 
 
@@ -248,14 +249,14 @@ def segmentation_losses(
     else:
         logits, mixed_logits = segmentation(torch.cat([generated, mixed])).float().split([len(target), 1])
     losses = {
-        "segmentation": supervised_loss(logits, target, settings.cross_entropy_weight),
+        "segmentation": supervised_loss(logits, target, settings),
         "mix": mix_loss(mixed_logits, target_logits[:1], target_logits[1:], gamma),
     }
     total = losses["segmentation"] + settings.mix_weight * losses["mix"]
     if settings.teaching_weight:
         first, second = target_logits.detach().softmax(1).split(1)
         taught = torch.lerp(second, first, gamma)
-        losses["teaching"] = supervised_loss(mixed_logits, taught, settings.cross_entropy_weight)
+        losses["teaching"] = supervised_loss(mixed_logits, taught, settings)
         total = total + settings.teaching_weight * losses["teaching"]
     losses["segmentation_total"] = total
     return losses

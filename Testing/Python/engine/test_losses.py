@@ -110,6 +110,36 @@ def test_cross_entropy() -> None:
     assert float(cross_entropy_loss(-100 * labels, labels)) == pytest.approx(100)
 
 
+def told(classes: torch.Tensor, chances: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and one-hot label map of 64 voxels, the right class of each having the chance given for it."""
+    labels = torch.nn.functional.one_hot(classes, len(chances)).T.reshape(1, len(chances), 4, 4, 4).float()
+    chance = torch.tensor(chances)[classes].reshape(1, 1, 4, 4, 4)
+    return torch.log(torch.where(labels > 0, chance, (1 - chance) / (len(chances) - 1))), labels
+
+
+def test_cross_entropy_counts_a_small_class_for_more_until_it_is_found() -> None:
+    classes = torch.zeros(64, dtype=torch.long)
+    classes[:4] = 1
+    missed, labels = told(classes, (1 - 1e-7, 1e-6))
+    shares = torch.tensor([60.0, 4.0])
+    for balance in (0.0, 0.5, 1.0):
+        weights = shares * torch.tensor([1.0, 16**balance])  # background is found
+        expected = float(weights[1] / weights.sum()) * -math.log(1e-6)
+        assert float(cross_entropy_loss(missed, labels, balance)) == pytest.approx(expected, rel=1e-3)
+    found, labels = told(classes, (0.99, 0.8))
+    assert float(cross_entropy_loss(found, labels, 1.0)) == pytest.approx(float(cross_entropy_loss(found, labels)))
+
+
+def test_cross_entropy_is_not_disturbed_by_classes_that_are_absent() -> None:
+    classes = torch.zeros(64, dtype=torch.long)
+    classes[:4] = 1
+    logits, labels = told(classes, (0.7, 0.2))
+    more = torch.cat([logits, torch.full_like(logits[:, :1], -30.0)], dim=1).requires_grad_()
+    loss = cross_entropy_loss(more, torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1), 0.5)
+    assert loss.item() == pytest.approx(float(cross_entropy_loss(logits, labels, 0.5)))
+    assert torch.isfinite(torch.autograd.grad(loss, more)[0]).all()
+
+
 def test_inverse_loss_is_zero_only_for_the_inverse() -> None:
     flow = torch.zeros(1, 3, *SHAPE)
     flow[:, 0, 4:8] = 0.5  # of one sign and constant where it matters

@@ -32,7 +32,7 @@ METHODS = {
     "ants": Method("ANTs SyN, majority vote", ANTS, baseline=True),
     "unet": Method(
         "U-Net on the atlases, ordinary augmentation",
-        options=(*ALONE, "--coarse-share", "0", "--augmentation", "ordinary"),
+        options=(*ALONE, "--coarse-share", "0", "--augmentation", "ordinary", "--class-balance", "0"),
         baseline=True,
     ),
     "registration": Method("registration network, majority vote", VOTE, baseline=True, trained_as="default"),
@@ -45,5 +45,6 @@ METHODS = {
     "without-s3p": Method("default without S3P", options=("--sampling", "none")),
     "without-kcc": Method("default without KCC", options=("--consistency-weight", "0")),
     "without-mmr": Method("default without MMR", options=("--mix-weight", "0", "--teaching-weight", "0")),
+    "without-balance": Method("default, small structures not favoured", options=("--class-balance", "0")),
     "default": Method("default"),
 }
