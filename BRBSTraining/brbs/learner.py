@@ -91,23 +91,26 @@ class Learner:
             Losses by name, detached, still on the device.
         """
         current = self.phase(progress)
-        losses: Losses = {}
         if current in (COARSE, SEGMENTATION):
             scale = COARSE_SCALE if current == COARSE else 1
-            losses |= self._learn("segmentation", progress, lambda: self._atlas_losses(scale))
+            losses = self._learn("segmentation", progress, lambda: self._atlas_losses(scale))
         else:
-            learns_both = current != REGISTRATION
-            skips_registration = learns_both and self.own_steps["segmentation"] % self.settings.registration_interval
-            pair = None if skips_registration else draw_pair(self.generator)
-            scans = self.data.draw_scans(self.generator)
-            asked = {SCAN_1, *(pair or ())} if learns_both else pair  # S's sample takes the style of scan 1
-            labelled = [scan for part, scan in zip((SCAN_1, SCAN_2), scans) if part in asked]
-            triple = self.draw(scans, progress, self.generator, labelled=labelled)
-            if pair:
-                losses |= self._learn("registration", progress, lambda: self._registration_losses(triple, pair))
-            if learns_both:
-                losses |= self._learn("segmentation", progress, lambda: self._segmentation_losses(triple))
+            losses = self._learn_from_scans(progress, alone=current == REGISTRATION)
         return {name: value.detach() for name, value in losses.items()}
+
+    def _learn_from_scans(self, progress: float, alone: bool) -> Losses:
+        """R learns from two of an atlas and two scans if it is its turn, and S from all three, unless R is alone."""
+        turn = alone or self.own_steps["segmentation"] % self.settings.registration_interval == 0
+        pair = draw_pair(self.generator) if turn else ()
+        asked = pair if alone else (SCAN_1, *pair)  # S's sample takes the style of scan 1, and its labels
+        scans = self.data.draw_scans(self.generator)
+        labelled = [scan for part, scan in zip((SCAN_1, SCAN_2), scans) if part in asked]
+        triple, losses = self.draw(scans, progress, self.generator, labelled=labelled), {}
+        if pair:
+            losses |= self._learn("registration", progress, lambda: self._registration_losses(triple, pair))
+        if not alone:
+            losses |= self._learn("segmentation", progress, lambda: self._segmentation_losses(triple))
+        return losses
 
     def _learn(self, name: str, progress: float, compute) -> Losses:
         optimiser = self.optimisers[name]
