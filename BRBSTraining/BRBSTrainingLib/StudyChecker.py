@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from brbs.checks import CheckedItem, Key, judge, read_checks
+from brbs.checks import FOUND_UNUSABLE, CheckedItem, Key, judge, read_checks
 from brbs.errors import InputError
 
 from .Engine import Engine
@@ -54,7 +54,7 @@ class StudyChecker:
         code = self._call.exitCode
         if code is not None:
             problem = _("The scans could not be checked: {reason}").format(reason=self._call.lastLine)
-            self.problem = problem if code else ""
+            self.problem = "" if code in (0, FOUND_UNUSABLE) else problem
             self._stop()
         changed = self._read() or code is not None
         if code is not None and self._again:

@@ -218,7 +218,8 @@ def _add_demo(subparsers) -> None:
 
 
 def _add_check(subparsers) -> None:
-    about = "look at every scan and label map of a study; what is found goes to checks.jsonl in its folder"
+    about = "look at every scan and label map of a study; what is found goes to checks.jsonl in its folder; exit code 3"
+    about += " if something cannot be used"
     command = _command(subparsers, "check", commands.check, about)
     command.add_argument("--study", required=True, metavar="DIR", help="study folder, which holds study.json")
 
@@ -231,7 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; bad input is told in one message.
 
     Returns:
-        Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk), 130 interrupted.
+        Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk), 3 `check` has found
+        what cannot be used, 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -25,6 +25,7 @@ from .volumes import check_pair, read_image, read_label_map
 FILE_NAME = "checks.jsonl"
 FORMAT = 1
 USABLE = ("ready", "structure", "odd")
+FOUND_UNUSABLE = 3  # exit code of `brbs check` where all has been looked at, and not all can be used
 
 _MUCH_LARGER = 2.0  # ratio of fields of view from which a scan is thought to show something else
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import device_report
 from .absence import mean_confidence
 from .bundle_file import export_bundle, import_bundle
-from .checks import check_study
+from .checks import FOUND_UNUSABLE, check_study
 from .errors import InputError
 from .files import check_replaceable
 from .model_folder import check_model_folder
@@ -114,14 +114,16 @@ def demo(arguments: argparse.Namespace) -> None:
     run_demo(Path(arguments.output), arguments.device)
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(arguments: argparse.Namespace) -> int:
     """Looks at what is new or has changed in a study and tells of every scan or label map that deserves attention."""
     with progress_bar() as show:
         items = check_study(arguments.study, show)
     for item in items:
         if item.message:
             log.warning("%s: %s", item.status, item.message)
-    log.info("%d of %d can be used", sum(item.usable for item in items), len(items))
+    usable = sum(item.usable for item in items)
+    log.info("%d of %d can be used", usable, len(items))
+    return 0 if usable == len(items) else FOUND_UNUSABLE
 
 
 def devices(_: argparse.Namespace) -> None:

@@ -309,11 +309,14 @@ def test_several_bad_files_are_counted_and_warnings_do_not_stop() -> None:
 def test_command_tells_what_deserves_attention(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "unlabeled/scan 100.nii.gz").write_bytes(b"no image")
     caplog.set_level("INFO")
-    assert run(["check", "--study", folder]) == 0
+    assert run(["check", "--study", folder]) == 3
     told = [record.getMessage() for record in caplog.records]
     assert told[-1] == "5 of 6 can be used" and len(told) == 2
     assert told[0].startswith("unusable: ") and "scan 100.nii.gz" in told[0]
     assert len(lines(folder)) == 6
+    (folder / "unlabeled/scan 100.nii.gz").unlink()
+    (folder / "unlabeled/scan 101.nii.gz").rename(folder / "unlabeled/scan 100.nii.gz")
+    assert run(["check", "--study", folder]) == 3  # a scan is missing now
 
 
 def test_command_needs_a_study(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

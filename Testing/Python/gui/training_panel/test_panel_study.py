@@ -141,7 +141,8 @@ def test_broken_atlas_is_marked_and_told(widget, ui, files: Path, tmp_path: Path
     wait(lambda: statuses(ui.atlasTable) == [status, READY])
     assert remedy in ui.atlasTable.item(0, 0).toolTip().replace("\n", " ")
     wait(lambda: not ui.startButton.enabled)
-    assert remedy in ui.startButton.toolTip
+    wait(lambda: not widget.panel.session.checking)
+    assert remedy in ui.startButton.toolTip and "could not be checked" not in ui.startButton.toolTip
     ui.atlasTable.selectRow(0)
     click(ui.removeAtlasButton)
     wait(lambda: ui.startButton.enabled)
