@@ -105,6 +105,8 @@ class SettingsSection(Section):
         if settings.spacing is not None or factor < 1.05:
             return ""
         about = _("So that {count} steps fit, its voxels will be about {factor} times as long.")
+        if settings.region != "whole":  # the labels are not read here
+            about = _("So that {count} steps fit, its voxels will be up to {factor} times as long.")
         return about.format(count=FEWEST_STEPS, factor=f"{factor:.1f}")
 
     def remainingSeconds(self, job: TrainingJob) -> float | None:

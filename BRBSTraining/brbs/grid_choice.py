@@ -26,6 +26,9 @@ CT_AIR = -900.0  # Hounsfield units; scans that reach below are CT
 CT_MARGIN = 200.0  # at least, around the structures' values, so that fat, muscle and bone around them are told apart
 LEAST_HOUNSFIELD = -1000.0  # air; what is below is padding
 
+WORTH_CROPPING = 3.0  # times as many voxels a mm^3, for which the region "auto" leaves the rest of the scans out
+WIDE_MARGIN, SHARED_MARGIN = 20.0, 20.0  # mm around the labels then; the second shared by the atlases, as few tell less
+
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
 _MAY_LIE_APART = 25.0  # mm by which the middles of the same anatomy may lie apart before only an affine one is enough
 
@@ -42,7 +45,7 @@ def choose_grid(
         atlases: image and label map (0 = background) of each atlas.
         unlabeled: the other scans' geometry.
         settings: spacing, alignment, region, region_margin, intensity, percentiles, window are used.
-        voxel_budget: most voxels the grid may have.
+        voxel_budget: most voxels the grid may have, 512 at least.
 
     Raises:
         ValueError: the budget is below the smallest grid.
@@ -61,12 +64,8 @@ def choose_grid(
         window=window,
         axes=tuple(axes.ravel().tolist()),
     )
-    if settings.region == "labels":
-        low, high = _label_bounds(grid, atlases, settings.region_margin)
-        size, fitted = fit_grid(high - low, spacing, voxel_budget)
-        offset = tuple(float(value) for value in (low + high) / 2)
-        grid = replace(grid, size=size, spacing=fitted, offset=offset, region="labels")
-    if not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING):
+    grid = _with_region(grid, atlases, spacing, settings, voxel_budget)
+    if _is_coarsened(grid, spacing):
         log.info(
             "spacing coarsened from %s mm to %s mm to fit %d voxels, as memory and time permit",
             _times(spacing, "%.3g"), _times(grid.spacing, "%.3g"), voxel_budget,
@@ -76,6 +75,37 @@ def choose_grid(
         "around the labels" if grid.region == "labels" else "whole scan",
     )  # fmt: skip
     return grid
+
+
+def _is_coarsened(grid: WorkingGrid, spacing: Sequence[float]) -> bool:
+    return not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING)
+
+
+def _with_region(
+    whole: WorkingGrid,
+    atlases: Sequence[tuple[sitk.Image, sitk.Image]],
+    spacing: Sequence[float],
+    settings: Settings,
+    voxel_budget: int,
+) -> WorkingGrid:
+    """The grid for the part of the scans that the settings ask for, or that pays: the whole, or around the labels."""
+    automatic = settings.region == "auto"
+    if settings.region == "whole" or (automatic and not _is_coarsened(whole, spacing)):
+        return whole
+    margin = settings.region_margin
+    if automatic:
+        margin = max(margin, WIDE_MARGIN) + SHARED_MARGIN / len(atlases)
+    low, high = _label_bounds(whole, atlases, margin)
+    size, fitted = fit_grid(high - low, spacing, voxel_budget)
+    offset = tuple(float(value) for value in (low + high) / 2)
+    around = replace(whole, size=size, spacing=fitted, offset=offset, region="labels")
+    if not automatic:
+        return around
+    finer = math.prod(whole.spacing) / math.prod(around.spacing)
+    if finer < WORTH_CROPPING:
+        return whole
+    log.info("region: around the labels with %.3g mm to spare, as voxels are %.1f times smaller so", margin, finer)
+    return around
 
 
 def _times(values: Iterable[float], style: str) -> str:

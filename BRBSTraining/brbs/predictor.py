@@ -15,6 +15,7 @@ from torch import Tensor
 from .components import whole_classes, without_small_pieces
 from .device import autocast, memory_format
 from .model import ModelBundle
+from .region_edge import classes_at_edge
 from .restoration import Restoration
 from .slice_borders import SliceBorder, along_slices, slice_borders
 from .windows import slabs
@@ -52,6 +53,8 @@ class Segmentation:
         found: class probabilities there, float32 (K, D, H, W), background first.
         probabilities: the same per class as a float32 image on the scan's own grid; None unless asked for.
         pieces_left_out: connected pieces that were set to background.
+        cut_off: names of structures that may go on beyond the region around the atlases' labels, see
+            :mod:`brbs.region_edge`.
     """
 
     labels: sitk.Image
@@ -60,6 +63,7 @@ class Segmentation:
     found: np.ndarray
     probabilities: list[sitk.Image] | None = None
     pieces_left_out: int = 0
+    cut_off: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -112,7 +116,11 @@ class Predictor:
         classes = along_slices(restoration.classes, self._slice_borders, found, self.grid, placement)
         classes, left_out = self._without_small_pieces(classes, placement, components)
         maps = restoration.probabilities if probabilities else None
-        return Segmentation(self.label_values(classes), placement, volume[0], found, maps, left_out)
+        cut_off = self._names(classes_at_edge(found, self.grid, image, placement))
+        return Segmentation(self.label_values(classes), placement, volume[0], found, maps, left_out, cut_off)
+
+    def _names(self, classes: set[int]) -> tuple[str, ...]:
+        return tuple(self.schema.labels[index - 1].name for index in sorted(classes))
 
     def _without_small_pieces(
         self, classes: sitk.Image, placement: sitk.Transform, components: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -177,7 +177,7 @@ class Segmenter:
         if job.output is not None:
             write_label_map(found.labels, job.output, schema.meta)
             _write_probabilities(found.probabilities or [], job.output, schema)
-        messages = filter(None, [message, _told_of_pieces(found.pieces_left_out)])
+        messages = filter(None, [message, _told_of_pieces(found.pieces_left_out), _told_of_edge(found.cut_off)])
         result = Result(volumes(found.labels, schema), str(device), "; ".join(messages))
         segmented(result)
         if confidence is None:
@@ -214,6 +214,12 @@ def _told_of_pieces(left_out: int) -> str:
     if not left_out:
         return ""
     return "a small stray piece was left out" if left_out == 1 else f"{left_out} small stray pieces were left out"
+
+
+def _told_of_edge(cut_off: Sequence[str]) -> str:
+    if not cut_off:
+        return ""
+    return f"{', '.join(cut_off)}: may go on beyond the region that the model sees; train with the region set to whole"
 
 
 def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:

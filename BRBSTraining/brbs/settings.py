@@ -38,7 +38,10 @@ class Settings:
         "auto", "how scans are placed over the first atlas", ("auto", "none", "center-of-mass", "affine")
     )
     region: str = _setting(
-        "whole", "part of the scans worked on: all, or the box around the atlases' labels", ("whole", "labels")
+        "auto",
+        "part of the scans worked on: all, or the box around the atlases' labels; auto: that box, with a wide margin,"
+        " where memory or time limit ask for coarser voxels and it lets them be a third as large or smaller",
+        ("auto", "whole", "labels"),
     )
     region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'")
     intensity: str = _setting(
@@ -81,9 +84,7 @@ class Settings:
     learning_rate: float = _setting(1e-3, "highest learning rate of both networks")
     final_learning_rate: float = _setting(1e-5, "learning rate at the end of the cosine schedule")
     averaging: float = _setting(0.999, "decay of the running average of the segmentation network's weights; 0: none")
-    registration_interval: int = _setting(
-        2, "while both learn, the registration network learns in every n-th step"
-    )
+    registration_interval: int = _setting(2, "while both learn, the registration network learns in every n-th step")
     smoothness_weight: float = _setting(1.0, "weight of the displacement field's smoothness")
     consistency_weight: float = _setting(3.0, "weight of the knowledge consistency constraint (KCC)")
     inverse_weight: float = _setting(0.1, "weight of the inverse consistency")
@@ -188,6 +189,7 @@ def _demands(settings: Settings) -> list[tuple[str, str, bool]]:
 BALANCED = Settings()
 PAPER = replace(
     BALANCED,
+    region="whole",
     channels=(16, 32, 64, 128, 256, 128, 64, 32, 16),
     registration_scale=1,
     segmentation_share=0.0,

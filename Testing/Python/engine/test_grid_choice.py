@@ -146,3 +146,31 @@ def test_region_is_the_surroundings_of_the_labels(direction):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(restored), sitk.GetArrayFromImage(labels) == 205)
     generous = choose_grid([(image, labels)], [], Settings(region="labels", region_margin=500.0), 10**6)
     assert sorted(generous.size) == [40, 56, 64]  # the margin ends where the scan ends
+
+
+@pytest.mark.parametrize(
+    ("box", "budget", "chosen"),
+    [
+        (((60, 80), (60, 80), (60, 80)), 128**3, "whole"),  # nothing is gained
+        (((60, 80), (60, 80), (60, 80)), 40**3, "labels"),
+        (((10, 110), (10, 110), (10, 110)), 40**3, "whole"),  # next to nothing is left out
+    ],
+    ids=["all fits", "small structure", "large structure"],
+)
+def test_the_rest_of_the_scans_is_left_out_where_that_spares_much_coarsening(box, budget, chosen, caplog):
+    pairs = [atlas((128, 128, 128), box=box) for _ in range(2)]
+    with caplog.at_level(logging.INFO, "brbs"):
+        grid = choose_grid(pairs, [], Settings(), budget)
+    whole = choose_grid(pairs, [], Settings(region="whole"), budget)
+    assert grid.region == chosen and ("region: around the labels" in caplog.text) == (chosen == "labels")
+    if chosen == "whole":
+        assert grid == whole
+    else:  # 20 mm of the structure, 20 mm on both sides and 20 mm shared by two atlases
+        assert np.all(np.array(grid.size) * grid.spacing >= 79.9) and max(grid.size) * grid.spacing[0] < 95
+        assert math.prod(whole.spacing) > 3 * math.prod(grid.spacing)
+
+
+def test_few_atlases_leave_more_around_their_labels():
+    extents = [choose_grid([atlas((128,) * 3, box=((60, 68),) * 3)] * count, [], Settings(), 20**3) for count in (1, 5)]
+    one, five = (np.array(grid.size) * grid.spacing for grid in extents)
+    assert np.all(one > five + 20)
