@@ -95,8 +95,8 @@ def dice_loss(a: Tensor, b: Tensor) -> Tensor:
     return 1 - (overlap / (a.square().sum(-1) + b.square().sum(-1) + 1)).mean()
 
 
-def cross_entropy_loss(logits: Tensor, target: Tensor, class_balance: float = 0.0) -> Tensor:
-    """Mean voxelwise cross entropy of logits (N, K, D, H, W) against class probabilities of the same shape.
+def cross_entropy_loss(log_probabilities: Tensor, target: Tensor, class_balance: float = 0.0) -> Tensor:
+    """Mean voxelwise cross entropy of logarithmic class probabilities (N, K, D, H, W) against class probabilities.
 
     Where there are many classes, the small ones count for next to nothing, and neither this loss nor Dice's brings one
     back that the network has given up: its probabilities are near 0, and so are the gradients. Therefore a class counts
@@ -104,10 +104,9 @@ def cross_entropy_loss(logits: Tensor, target: Tensor, class_balance: float = 0.
     where it is not found at all, and of less and less the better it is found, down to 0 at a soft Dice of 0.5.
 
     Args:
-        logits, target: as said.
+        log_probabilities, target: of the same shape, the former from ``log_softmax``.
         class_balance: the power, 0..1; 0: all voxels count alike.
     """
-    log_probabilities = F.log_softmax(logits.float(), dim=1)
     entropy = -target * log_probabilities
     if not class_balance:
         return entropy.sum(1).mean()

@@ -34,9 +34,10 @@ PAIRS = ((ATLAS, SCAN_1), (ATLAS, SCAN_2), (SCAN_2, SCAN_1))
 
 def supervised_loss(logits: Tensor, target: Tensor, settings: Settings) -> Tensor:
     """Soft Dice loss of softmax(logits), plus weighted cross entropy, against class probabilities."""
-    loss = dice_loss(logits.float().softmax(1), target)
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    loss = dice_loss(log_probabilities.exp(), target)
     if settings.cross_entropy_weight:
-        entropy = cross_entropy_loss(logits, target, settings.class_balance)
+        entropy = cross_entropy_loss(log_probabilities, target, settings.class_balance)
         loss = loss + settings.cross_entropy_weight * entropy
     return loss
 

@@ -105,13 +105,13 @@ def test_dice_loss_counts_every_class_alike() -> None:
 
 def test_cross_entropy() -> None:
     labels = halves()
-    assert float(cross_entropy_loss(torch.zeros(1, 2, 4, 4, 4), labels)) == pytest.approx(math.log(2))
-    assert float(cross_entropy_loss(100 * labels, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(cross_entropy_loss(-100 * labels, labels)) == pytest.approx(100)
+    assert float(cross_entropy_loss(torch.zeros(1, 2, 4, 4, 4).log_softmax(1), labels)) == pytest.approx(math.log(2))
+    assert float(cross_entropy_loss((100 * labels).log_softmax(1), labels)) == pytest.approx(0, abs=1e-6)
+    assert float(cross_entropy_loss((-100 * labels).log_softmax(1), labels)) == pytest.approx(100)
 
 
 def told(classes: torch.Tensor, chances: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and one-hot label map of 64 voxels, the right class of each having the chance given for it."""
+    """Log probabilities and one-hot label map of 64 voxels, the right class of each having the chance given for it."""
     labels = torch.nn.functional.one_hot(classes, len(chances)).T.reshape(1, len(chances), 4, 4, 4).float()
     chance = torch.tensor(chances)[classes].reshape(1, 1, 4, 4, 4)
     return torch.log(torch.where(labels > 0, chance, (1 - chance) / (len(chances) - 1))), labels
@@ -135,7 +135,7 @@ def test_cross_entropy_is_not_disturbed_by_classes_that_are_absent() -> None:
     classes[:4] = 1
     logits, labels = told(classes, (0.7, 0.2))
     more = torch.cat([logits, torch.full_like(logits[:, :1], -30.0)], dim=1).requires_grad_()
-    loss = cross_entropy_loss(more, torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1), 0.5)
+    loss = cross_entropy_loss(more.log_softmax(1), torch.cat([labels, torch.zeros_like(labels[:, :1])], dim=1), 0.5)
     assert loss.item() == pytest.approx(float(cross_entropy_loss(logits, labels, 0.5)))
     assert torch.isfinite(torch.autograd.grad(loss, more)[0]).all()
 
