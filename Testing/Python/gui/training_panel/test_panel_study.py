@@ -212,6 +212,8 @@ def test_a_time_limit_that_makes_voxels_coarser_says_so(widget, ui, files: Path,
     for device in content["devices"]:
         device["seconds_per_step"]["volume"] /= 10_000
     ui.minutesSpinBox.setValue(21)
+    wait(lambda: "its voxels will be up to" in ui.expectedLabel.text)  # around the labels less
+    session.changeStudy(lambda study: study.setSettings(replace(study.study.settings, region="whole")))
     wait(lambda: "its voxels will be about" in ui.expectedLabel.text)
     session.changeStudy(lambda study: study.setSettings(replace(study.study.settings, spacing=(1.0, 1.0, 1.0))))
     wait(lambda: "voxels" not in ui.expectedLabel.text)
