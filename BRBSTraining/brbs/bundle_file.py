@@ -32,7 +32,7 @@ LARGEST_MODEL = 4 * 2**30
 MOST_PIXELS = 1024  # of the picture, an axis
 
 # All that an exported file says; whatever else a description holds may name scans, folders or people.
-SHARED = ("format", "labels", "grid", "channels", "strides", "settings", "files")
+SHARED = ("format", "labels", "grid", "channels", "strides", "settings", "overview", "files")
 SHARED_PROVENANCE = (
     *("unlabeled_count", "step", "best_step", "training_minutes"),
     *("validation", "dice", "device", "date", "versions", "atlas_count", "registration_steps"),

@@ -9,11 +9,12 @@ from .errors import InputError
 from .grid import WorkingGrid
 from .label_schema import LabelSchema
 from .model_description import MODEL_FILE
+from .overview import check_place
 from .settings import Settings
 
 
 def check_description(description: dict[str, Any], folder: str | Path) -> None:
-    """Checks structures, working grid, widths and strides, settings and provenance, each by itself.
+    """Checks structures, working grid, overview, widths and strides, settings and provenance, each by itself.
 
     Args:
         description: of :func:`brbs.model_description.read_description`.
@@ -25,6 +26,7 @@ def check_description(description: dict[str, Any], folder: str | Path) -> None:
     checks = {
         "structures": lambda: _check_labels(description["labels"]),
         "working grid": lambda: WorkingGrid.from_json(description["grid"]),
+        "overview": lambda: _check_overview(description.get("overview")),
         "networks": lambda: _check_networks(description["channels"], description.get("strides")),
         "settings": lambda: Settings.from_json(description["settings"]),
         "origin": lambda: _check_provenance(description.get("provenance", {})),
@@ -40,6 +42,11 @@ def check_description(description: dict[str, Any], folder: str | Path) -> None:
 def _check_labels(labels: Any) -> None:
     if not LabelSchema.from_json(labels).labels:
         raise ValueError("there are none")
+
+
+def _check_overview(place: Any) -> None:
+    if place is not None:
+        check_place(place)
 
 
 def _check_networks(channels: Any, strides: Any) -> None:

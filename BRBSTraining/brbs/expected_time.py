@@ -10,7 +10,8 @@ import numpy as np
 
 from .anisotropy import default_unet, relative_work
 from .checks import CheckedItem
-from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, fit_grid
+from .grid_choice import CPU_BUDGET, LARGEST_BUDGET
+from .grid_fit import fit_grid
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 

@@ -188,8 +188,9 @@ class WorkingGrid:
 
         Args:
             image: 3-D scan.
-            reference: with alignment "affine", the first atlas on this grid (see `image`); None when `image` is it.
-                Either may show only a part of what the other shows.
+            reference: with alignment "affine", the first atlas in the grid frame, on this grid (see `image`) or in
+                voxels of its own (see :class:`brbs.overview.Overview`); None when `image` is it. Either may show only
+                a part of what the other shows.
 
         Raises:
             InputError: as for `lattice`.
@@ -201,7 +202,7 @@ class WorkingGrid:
         placement = affine(geometry.axes, self._snapped(geometry, centre))
         if self.alignment != "affine" or reference is None:
             return placement
-        own = self._own_box(image, placement)
+        own = self.own_box(image, placement, reference.GetSpacing())
         try:
             scan = own.image(own.sample_image(image, placement))
             return compose(placement, register_affine(sitk.Cast(reference, sitk.sitkFloat32), scan))
@@ -318,11 +319,15 @@ class WorkingGrid:
         size = tuple(int(count) for count in last_index - first_index + 1)
         return self._spread(size, offset, image, high - low)
 
-    def _own_box(self, image: sitk.Image, placement: sitk.Transform) -> WorkingGrid:
-        """A grid of this one's spacing for a scan's field of view without what lies around it, which would be 0."""
+    def own_box(self, image: sitk.Image, placement: sitk.Transform, spacing: tuple[float, ...]) -> WorkingGrid:
+        """A grid of some spacing (mm) for a scan's field of view without what lies around it, which would be 0.
+
+        Raises:
+            InputError: as for `lattice`.
+        """
         low, high = placed_bounds(box_corners(image), placement)
-        size = tuple(max(FEWEST_PLANES, round(count)) for count in ((high - low) / self.spacing).tolist())
-        return self._spread(size, (low + high) / 2, image, high - low)
+        size = tuple(max(FEWEST_PLANES, round(count)) for count in ((high - low) / spacing).tolist())
+        return replace(self, spacing=spacing)._spread(size, (low + high) / 2, image, high - low)
 
     def _spread(
         self, size: tuple[int, int, int], offset: np.ndarray, image: sitk.Image, extent: np.ndarray

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
 
-from .alignment import Geometry, box_corners, placed_bounds
-from .anisotropy import grid_multiples
-from .grid import SAME_SPACING, WorkingGrid
+from .alignment import Geometry
+from .grid import WorkingGrid
+from .grid_fit import fit_grid
+from .region import is_coarser, with_region
 from .settings import Settings
 
 log = logging.getLogger("brbs")
 
 SMALLEST_BUDGET, LARGEST_BUDGET = 32**3, 160**3  # voxels of a working grid
-SMALLEST_GRID = 8**3
-FEWEST_VOXELS = 4  # of an axis, however few slices there are
 CPU_BUDGET = 96**3  # beyond this a step takes many seconds on a CPU
 
 CT_AIR = -900.0  # Hounsfield units; scans that reach below are CT
 CT_MARGIN = 200.0  # at least, around the structures' values, so that fat, muscle and bone around them are told apart
 LEAST_HOUNSFIELD = -1000.0  # air; what is below is padding
-
-WORTH_CROPPING = 3.0  # times as many voxels a mm^3, for which the region "auto" leaves the rest of the scans out
-WIDE_MARGIN, SHARED_MARGIN = 20.0, 20.0  # mm around the labels then; the second shared by the atlases, as few tell less
 
 _MAY_DIFFER = {"none": 1.5, "center-of-mass": 2.5}  # ratio of fields of view up to which an alignment is enough
 _MAY_LIE_APART = 25.0  # mm by which the middles of the same anatomy may lie apart before only an affine one is enough
@@ -64,8 +58,8 @@ def choose_grid(
         window=window,
         axes=tuple(axes.ravel().tolist()),
     )
-    grid = _with_region(grid, atlases, spacing, settings, voxel_budget)
-    if _is_coarsened(grid, spacing):
+    grid = with_region(grid, atlases, spacing, settings, voxel_budget)
+    if is_coarser(grid, spacing):
         log.info(
             "spacing coarsened from %s mm to %s mm to fit %d voxels, as memory and time permit",
             _times(spacing, "%.3g"), _times(grid.spacing, "%.3g"), voxel_budget,
@@ -77,66 +71,8 @@ def choose_grid(
     return grid
 
 
-def _is_coarsened(grid: WorkingGrid, spacing: Sequence[float]) -> bool:
-    return not np.allclose(grid.spacing, spacing, rtol=SAME_SPACING)
-
-
-def _with_region(
-    whole: WorkingGrid,
-    atlases: Sequence[tuple[sitk.Image, sitk.Image]],
-    spacing: Sequence[float],
-    settings: Settings,
-    voxel_budget: int,
-) -> WorkingGrid:
-    """The grid for the part of the scans that the settings ask for, or that pays: the whole, or around the labels."""
-    automatic = settings.region == "auto"
-    if settings.region == "whole" or (automatic and not _is_coarsened(whole, spacing)):
-        return whole
-    margin = settings.region_margin
-    if automatic:
-        margin = max(margin, WIDE_MARGIN) + SHARED_MARGIN / len(atlases)
-    low, high = _label_bounds(whole, atlases, margin)
-    size, fitted = fit_grid(high - low, spacing, voxel_budget)
-    offset = tuple(float(value) for value in (low + high) / 2)
-    around = replace(whole, size=size, spacing=fitted, offset=offset, region="labels")
-    if not automatic:
-        return around
-    finer = math.prod(whole.spacing) / math.prod(around.spacing)
-    if finer < WORTH_CROPPING:
-        return whole
-    log.info("region: around the labels with %.3g mm to spare, as voxels are %.1f times smaller so", margin, finer)
-    return around
-
-
 def _times(values: Iterable[float], style: str) -> str:
     return " x ".join(style % value for value in values)
-
-
-def fit_grid(
-    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int
-) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-    """Size and spacing that cover `extent` (mm) within the budget.
-
-    No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
-    coarsest last, and all together once they are equal. Sizes can be halved as often as the networks will.
-    """
-    if voxel_budget < SMALLEST_GRID:
-        raise ValueError(f"a budget of {voxel_budget} voxels is below the smallest grid, {SMALLEST_GRID}")
-
-    def at(floor: float) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-        coarse = np.maximum(spacing, floor)
-        multiples = np.array(grid_multiples(coarse))
-        voxels = np.maximum(extent / coarse - 0.01, FEWEST_VOXELS)  # a hundredth of a voxel may stick out
-        size = tuple((np.ceil(voxels / multiples).astype(int) * multiples).tolist())
-        return size, tuple(float(value) for value in coarse)
-
-    low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
-    if math.prod(at(low)[0]) <= voxel_budget:
-        return at(low)
-    while high - low > 1e-4 * low:
-        floor = (low + high) / 2
-        low, high = (low, floor) if math.prod(at(floor)[0]) <= voxel_budget else (floor, high)
-    return at(high)
 
 
 def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
@@ -176,22 +112,3 @@ def _choose_intensity(
     window = max(float(round(low - margin)), LEAST_HOUNSFIELD), float(round(high + margin))
     log.info("grey values: the atlases are CT, %g to %g HU are mapped to 0..1", *window)
     return "window", window
-
-
-def _label_bounds(
-    grid: WorkingGrid, atlases: Sequence[tuple[sitk.Image, sitk.Image]], margin: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (3,), grid frame mm, of all atlases' labels when placed on `grid`, plus a margin as far as scans reach."""
-    reference, boxes, scans = None, [], []
-    for image, labels in atlases:
-        placement = grid.place(image, reference)
-        if reference is None and grid.alignment == "affine":
-            reference = grid.image(grid.sample_image(image, placement))
-        found = np.argwhere(sitk.GetArrayViewFromImage(labels) != 0)[:, ::-1]
-        boxes.append(placed_bounds(box_corners(labels, found.min(axis=0), found.max(axis=0)), placement))
-        scans.append(placed_bounds(box_corners(image), placement))
-    (low, high), (scan_low, scan_high) = (np.array(pairs).transpose(1, 0, 2) for pairs in (boxes, scans))
-    return (
-        np.maximum(low.min(axis=0) - margin, scan_low.min(axis=0)),
-        np.minimum(high.max(axis=0) + margin, scan_high.max(axis=0)),
-    )

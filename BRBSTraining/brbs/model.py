@@ -27,6 +27,7 @@ from .grid import WorkingGrid
 from .label_schema import LabelSchema
 from .model_description import FORMAT, MODEL_FILE, read_description
 from .networks import RegistrationNet, SegmentationNet
+from .overview import Overview
 from .settings import Settings
 
 
@@ -45,6 +46,7 @@ class ModelBundle:
         atlas_labels: (A, D, H, W) uint8 class indices.
         provenance: atlas names, steps, metrics, versions: JSON values.
         strides: of the U-Nets, see :class:`brbs.networks.UNet`.
+        overview: of the first atlas, where scans are registered and the grid shows only a part of them.
     """
 
     schema: LabelSchema
@@ -57,6 +59,7 @@ class ModelBundle:
     atlas_labels: np.ndarray
     provenance: dict[str, Any] = field(default_factory=dict)
     strides: Strides | None = None
+    overview: Overview | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the bundle; a bundle already there is replaced only once the new one is complete.
@@ -65,14 +68,10 @@ class ModelBundle:
             InputError: the folder cannot be written; what was half written is removed.
         """
         folder = Path(folder)
-        parts = {
-            "segmentation": self.segmentation,
-            "registration": self.registration,
-            "atlases": {
-                "images": torch.as_tensor(self.atlas_images).half(),
-                "labels": torch.as_tensor(self.atlas_labels),
-            },
-        }
+        atlases = {"images": torch.as_tensor(self.atlas_images).half(), "labels": torch.as_tensor(self.atlas_labels)}
+        if self.overview is not None:
+            atlases["overview"] = torch.as_tensor(self.overview.volume).half()
+        parts = {"segmentation": self.segmentation, "registration": self.registration, "atlases": atlases}
         files = {name: _save_tensors(part, folder, name) for name, part in parts.items() if part is not None}
         write_json(folder / MODEL_FILE, self._description(files))
         for name in parts:
@@ -90,6 +89,7 @@ class ModelBundle:
             "strides": None if self.strides is None else [list(step) for step in self.strides],
             "settings": self.settings.to_json(),
             "provenance": self.provenance | {"versions": versions()},
+            "overview": self.overview and self.overview.to_json(),
             "files": files,
         }
 
@@ -117,6 +117,7 @@ class ModelBundle:
                 atlas_labels=tensors["atlases"]["labels"].numpy(),
                 provenance=description["provenance"],
                 strides=_strides(description.get("strides")),  # not in older models
+                overview=_overview(description.get("overview"), tensors["atlases"]),
             )
             bundle._check_atlases()
             return bundle
@@ -137,7 +138,9 @@ class ModelBundle:
     @property
     def reference(self) -> sitk.Image | None:
         """What scans are registered to when they are placed: the first atlas if the alignment is affine."""
-        return self.grid.image(self.atlas_images[0]) if self.grid.alignment == "affine" else None
+        if self.grid.alignment != "affine":
+            return None
+        return self.grid.image(self.atlas_images[0]) if self.overview is None else self.overview.image
 
     def segmentation_net(self) -> SegmentationNet:
         """S with its weights, ready to predict.
@@ -161,6 +164,10 @@ class ModelBundle:
 
 def _strides(steps: list[list[int]] | None) -> Strides | None:
     return None if steps is None else tuple(map(tuple, steps))
+
+
+def _overview(place: dict[str, Any] | None, atlases: dict[str, Tensor]) -> Overview | None:
+    return None if place is None else Overview.from_json(place, atlases["overview"].float().numpy())
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,9 @@ from typing import Any
 from .errors import InputError
 from .files import read_json
 
-FORMAT = 3  # 2: networks may halve some axes less often than others; 3: scans' axes follow the first atlas
+# 2: networks may halve some axes less often than others; 3: scans' axes follow the first atlas; 4: scans may be
+# registered to an overview of the first atlas
+FORMAT = 4
 MODEL_FILE = "model.json"
 
 

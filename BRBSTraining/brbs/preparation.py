@@ -21,6 +21,7 @@ from .grid_choice import choose_grid
 from .image_files import bare_name
 from .image_header import check_geometry
 from .label_schema import LabelSchema
+from .overview import Overview
 from .scan_roles import check_scans
 from .study import Atlas, Study
 from .volumes import check_pair, read_image, read_label_map
@@ -51,6 +52,7 @@ class Prepared:
         validation_labels: uint8 (V, D, H, W), class indices.
         atlas_names: of the A atlases.
         unlabeled_names: of the U scans.
+        overview: of the first atlas, where scans are registered and the grid shows only a part of them.
     """
 
     grid: WorkingGrid
@@ -62,6 +64,7 @@ class Prepared:
     validation_labels: np.ndarray
     atlas_names: list[str]
     unlabeled_names: list[str]
+    overview: Overview | None = None
 
     def save(self, path: str | Path) -> None:
         """Writes everything to one .npz file, whole or not at all.
@@ -75,8 +78,11 @@ class Prepared:
             "schema": self.schema.to_json(),
             "atlas_names": self.atlas_names,
             "unlabeled_names": self.unlabeled_names,
+            "overview": self.overview and self.overview.to_json(),
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if self.overview is not None:
+            arrays["overview"] = self.overview.volume
         with replacing(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, description=np.array(json.dumps(description)), **arrays)
 
@@ -95,6 +101,7 @@ class Prepared:
             with np.load(path, allow_pickle=False) as content:
                 description = json.loads(str(content["description"]))
                 arrays = {name: content[name] for name in (_ARRAYS if scans else _ATLAS_ARRAYS)}
+                overview = content["overview"] if description.get("overview") else None
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; without it nothing goes on, train anew with --overwrite") from None
         except (OSError, EOFError, ValueError, KeyError, NotImplementedError, *_DAMAGED) as error:
@@ -109,9 +116,10 @@ class Prepared:
                 schema=LabelSchema.from_json(description["schema"]),
                 atlas_names=description["atlas_names"],
                 unlabeled_names=description["unlabeled_names"],
+                overview=None if overview is None else Overview.from_json(description["overview"], overview),
                 **dict.fromkeys(_ARRAYS, nothing) | arrays,
             )
-        except (InputError, KeyError, TypeError) as error:
+        except (InputError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is damaged ({error}); train anew with --overwrite") from error
 
 
@@ -163,6 +171,7 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
         validation_labels=validation_labels,
         atlas_names=[atlas.name for atlas in study.atlases],
         unlabeled_names=[bare_name(path) for path in study.unlabeled],
+        overview=sampler.overview,
     )
 
 
@@ -173,11 +182,15 @@ class _Sampler:
         grid: the working grid.
         schema: the structures.
         report: told each scan before it is placed.
+
+    Attributes:
+        overview: of the first one, where it is needed to align the others.
     """
 
     def __init__(self, grid: WorkingGrid, schema: LabelSchema, report: Callable[[str], None]) -> None:
         self._grid, self._schema, self._report = grid, schema, report
         self._reference: sitk.Image | None = None
+        self.overview: Overview | None = None
 
     def scans(self, paths: Sequence[Path]) -> np.ndarray:
         """float32 (N, D, H, W) of scans, which are read one by one."""
@@ -208,8 +221,14 @@ class _Sampler:
             placement = self._grid.place(image, self._reference)
         sampled = self._grid.sample_image(image, placement)
         if self._reference is None:
-            self._reference = self._grid.image(sampled)
+            self._reference = self._reference_of(image, sampled, placement)
         return sampled, placement
+
+    def _reference_of(self, image: sitk.Image, sampled: np.ndarray, placement: sitk.Transform) -> sitk.Image:
+        if (self._grid.region, self._grid.alignment) != ("labels", "affine"):
+            return self._grid.image(sampled)
+        self.overview = Overview.of(self._grid, image, placement)
+        return self.overview.image
 
 
 class _Steps:
@@ -254,7 +273,9 @@ def _check_structures(schema: LabelSchema, atlas_labels: np.ndarray, grid: Worki
         return
     edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
     problem = f"{', '.join(lost)}: too small for the working grid of {edges} mm in every atlas, so it cannot be learned"
-    remedy = "crop the scans, or set the region to labels, for smaller voxels"
+    remedy = "give more time, crop the scans, or set the region to labels, for smaller voxels"
+    if grid.region == "labels":
+        remedy = "give more time, or a smaller region margin, for smaller voxels"
     if len(lost) == len(schema.labels):
         raise InputError(f"{problem}; {remedy}")
     log.warning("%s; %s", problem, remedy)

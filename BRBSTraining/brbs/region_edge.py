@@ -8,9 +8,11 @@ import SimpleITK as sitk
 from .alignment import box_corners, placed_bounds
 from .grid import WorkingGrid
 
+ENOUGH = 0.01  # of a structure's voxels on a face; fewer may be stray ones
+
 
 def classes_at_edge(found: np.ndarray, grid: WorkingGrid, image: sitk.Image, placement: sitk.Transform) -> set[int]:
-    """Structures that are found at those faces of the working grid behind which the scan goes on.
+    """Structures of which more than stray voxels are found at faces of the working grid behind which the scan goes on.
 
     Args:
         found: class probabilities on the working grid, (K, D, H, W), background first.
@@ -27,7 +29,14 @@ def classes_at_edge(found: np.ndarray, grid: WorkingGrid, image: sitk.Image, pla
     spacing = np.array(grid.spacing)
     last = np.array(grid.origin) + (np.array(grid.size) - 1) * spacing  # centre of the last voxel
     goes_on = zip(low < grid.origin - spacing, high > last + spacing)  # by half a voxel at least; x, y, z
+    classes = found.argmax(0)
     faces = [
-        found.take(end, axis) for axis, ends in zip((3, 2, 1), goes_on) for end, more in zip((0, -1), ends) if more
+        classes.take(end, axis) for axis, ends in zip((2, 1, 0), goes_on) for end, more in zip((0, -1), ends) if more
     ]
-    return {int(index) for face in faces for index in np.unique(face.argmax(0))} - {0}
+    sizes = np.bincount(classes.ravel(), minlength=len(found))
+    return {
+        index
+        for face in faces
+        for index, count in zip(*np.unique(face, return_counts=True))
+        if count > ENOUGH * sizes[index]
+    } - {0}

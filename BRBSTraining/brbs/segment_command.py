@@ -64,8 +64,10 @@ def _lead(arguments: argparse.Namespace) -> int:
         return _segment_many(arguments, pairs, table, group)
     from .segmentation_job import Segmenter
 
-    Segmenter().run(*_jobs(arguments, pairs, group))
+    result = Segmenter().run(*_jobs(arguments, pairs, group))
     log.info("%s -> %s", *pairs[0])
+    if result.message:
+        log.info("%s", result.message)
     return 0
 
 

@@ -177,8 +177,10 @@ class Segmenter:
         if job.output is not None:
             write_label_map(found.labels, job.output, schema.meta)
             _write_probabilities(found.probabilities or [], job.output, schema)
-        messages = filter(None, [message, _told_of_pieces(found.pieces_left_out), _told_of_edge(found.cut_off)])
-        result = Result(volumes(found.labels, schema), str(device), "; ".join(messages))
+        sizes = volumes(found.labels, schema)
+        missing = [name for name, size in sizes.items() if not size] if model.bundle.grid.region == "labels" else []
+        told = [_told_of_pieces(found.pieces_left_out), _told_of_region(found.cut_off, missing)]
+        result = Result(sizes, str(device), "; ".join(filter(None, [message, *told])))
         segmented(result)
         if confidence is None:
             return result
@@ -216,10 +218,13 @@ def _told_of_pieces(left_out: int) -> str:
     return "a small stray piece was left out" if left_out == 1 else f"{left_out} small stray pieces were left out"
 
 
-def _told_of_edge(cut_off: Sequence[str]) -> str:
+def _told_of_region(cut_off: Sequence[str], missing: Sequence[str]) -> str:
+    """What a model that sees only the surroundings of the atlases' labels may have missed."""
+    told = [(cut_off, "may go on beyond the part of the scan that the model sees"), (missing, "not found in that part")]
     if not cut_off:
-        return ""
-    return f"{', '.join(cut_off)}: may go on beyond the region that the model sees; train with the region set to whole"
+        told[1] = (missing, "not found in the part of the scan that the model sees")
+    found = [f"{', '.join(names)}: {problem}" for names, problem in told if names]
+    return "; ".join([*found, "if that is wrong, train with the region set to whole"]) if found else ""
 
 
 def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:

@@ -39,8 +39,9 @@ class Settings:
     )
     region: str = _setting(
         "auto",
-        "part of the scans worked on: all, or the box around the atlases' labels; auto: that box, with a wide margin,"
-        " where memory or time limit ask for coarser voxels and it lets them be a third as large or smaller",
+        "part of the scans worked on: all, or the box around the atlases' labels; auto: that box, with 20 mm and more"
+        " to spare, where memory or time limit ask for coarser voxels and it lets them have a fifth of the volume or"
+        " less; scans are registered then",
         ("auto", "whole", "labels"),
     )
     region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'")

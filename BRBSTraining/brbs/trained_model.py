@@ -50,6 +50,7 @@ def trained_model(
         atlas_labels=prepared.atlas_labels,
         provenance={"atlases": prepared.atlas_names} | provenance,
         strides=strides,
+        overview=prepared.overview,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,8 +152,8 @@ def test_region_is_the_surroundings_of_the_labels(direction):
 @pytest.mark.parametrize(
     ("box", "budget", "chosen"),
     [
-        (((60, 80), (60, 80), (60, 80)), 128**3, "whole"),  # nothing is gained
-        (((60, 80), (60, 80), (60, 80)), 40**3, "labels"),
+        (((60, 70), (60, 70), (60, 70)), 128**3, "whole"),  # nothing is gained
+        (((60, 70), (60, 70), (60, 70)), 40**3, "labels"),
         (((10, 110), (10, 110), (10, 110)), 40**3, "whole"),  # next to nothing is left out
     ],
     ids=["all fits", "small structure", "large structure"],
@@ -165,12 +166,15 @@ def test_the_rest_of_the_scans_is_left_out_where_that_spares_much_coarsening(box
     assert grid.region == chosen and ("region: around the labels" in caplog.text) == (chosen == "labels")
     if chosen == "whole":
         assert grid == whole
-    else:  # 20 mm of the structure, 20 mm on both sides and 20 mm shared by two atlases
-        assert np.all(np.array(grid.size) * grid.spacing >= 79.9) and max(grid.size) * grid.spacing[0] < 95
-        assert math.prod(whole.spacing) > 3 * math.prod(grid.spacing)
+    else:  # 10 mm of the structure, 20 mm on both sides and 20 mm shared by two atlases
+        assert np.all(np.array(grid.size) * grid.spacing >= 69.9) and max(grid.size) * grid.spacing[0] < 90
+        assert grid.alignment == "affine" and math.prod(whole.spacing) > 5 * math.prod(grid.spacing)
+        unregistered = choose_grid(pairs, [], Settings(alignment="none"), budget)
+        assert unregistered == replace(whole, alignment="none")  # what is cut out might lie anywhere
 
 
 def test_few_atlases_leave_more_around_their_labels():
-    extents = [choose_grid([atlas((128,) * 3, box=((60, 68),) * 3)] * count, [], Settings(), 20**3) for count in (1, 5)]
-    one, five = (np.array(grid.size) * grid.spacing for grid in extents)
-    assert np.all(one > five + 20)
+    pair = atlas((160,) * 3, box=((76, 84),) * 3)
+    one, five = (choose_grid([pair] * count, [], Settings(), 20**3) for count in (1, 5))
+    assert one.region == five.region == "labels"
+    assert np.all(np.array(one.size) * one.spacing > np.array(five.size) * five.spacing + 20)

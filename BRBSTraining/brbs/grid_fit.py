@@ -1,0 +1,40 @@
+"""The size and spacing of a grid that covers an extent with no more voxels than there may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .anisotropy import grid_multiples
+
+SMALLEST_GRID = 8**3
+FEWEST_VOXELS = 4  # of an axis, however few slices there are
+
+
+def fit_grid(
+    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int
+) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Size and spacing that cover `extent` (mm) within the budget.
+
+    No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
+    coarsest last, and all together once they are equal. Sizes can be halved as often as the networks will.
+    """
+    if voxel_budget < SMALLEST_GRID:
+        raise ValueError(f"a budget of {voxel_budget} voxels is below the smallest grid, {SMALLEST_GRID}")
+
+    def at(floor: float) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+        coarse = np.maximum(spacing, floor)
+        multiples = np.array(grid_multiples(coarse))
+        voxels = np.maximum(extent / coarse - 0.01, FEWEST_VOXELS)  # a hundredth of a voxel may stick out
+        size = tuple((np.ceil(voxels / multiples).astype(int) * multiples).tolist())
+        return size, tuple(float(value) for value in coarse)
+
+    low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
+    if math.prod(at(low)[0]) <= voxel_budget:
+        return at(low)
+    while high - low > 1e-4 * low:
+        floor = (low + high) / 2
+        low, high = (low, floor) if math.prod(at(floor)[0]) <= voxel_budget else (floor, high)
+    return at(high)
