@@ -14,6 +14,7 @@ Strides = tuple[tuple[int, int, int], ...]
 FEWEST_LEVELS, MOST_LEVELS = 2, 4
 FEWEST_VOXELS = 4  # that a further level leaves of an axis
 FIRST_WIDTH = 16
+THICK, FEW_SLICES = 2.5, 32  # ratio of spacings, and slices of which a stack has fewer
 GRID_LEVELS = 3  # a working grid can be halved so often without padding
 
 
@@ -68,6 +69,19 @@ def default_unet(shape: Sequence[int], spacing: Sequence[float]) -> tuple[tuple[
         shape = [size // factor for size, factor in zip(shape, step)]
     down = [FIRST_WIDTH * 2**level for level in range(len(strides) + 1)]
     return tuple(down + down[-2::-1]), tuple(strides)
+
+
+def is_thin_stack(size: Sequence[int], spacing: Sequence[float]) -> bool:
+    """Whether a volume is a stack of few thick slices, as of a heart's short axis or a prostate.
+
+    Such scans are planned on the organ, and an affine registration finds too little along them to go by.
+
+    Args:
+        size: voxels along each axis.
+        spacing: mm, same order.
+    """
+    thickest = max(range(3), key=lambda axis: spacing[axis])
+    return spacing[thickest] > THICK * min(spacing) and size[thickest] < FEW_SLICES
 
 
 def relative_work(strides: Strides) -> float:

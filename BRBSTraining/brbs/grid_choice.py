@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import Geometry
+from .anisotropy import is_thin_stack
 from .grid import WorkingGrid
 from .grid_fit import fit_grid
 from .region import is_coarser, with_region
@@ -87,6 +88,9 @@ def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
     apart = float(np.nanmax(np.abs(extents - middle))) / 2
     enough = [name for name, limit in _MAY_DIFFER.items() if widest <= limit and apart <= _MAY_LIE_APART]
     chosen = next(iter(enough), "affine")
+    usual = [np.median([getattr(each, name) for each in geometries], axis=0) for name in ("size", "spacing")]
+    if chosen == "affine" and is_thin_stack(*usual):
+        chosen = "none"
     told = "fields of view differ from the median by a factor of up to %.2f and by up to %.0f mm"
     log.info("alignment: %s (" + told + ")", chosen, widest, 2 * apart)
     return chosen

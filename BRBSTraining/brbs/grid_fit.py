@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .anisotropy import grid_multiples
+from .anisotropy import default_unet, grid_multiples, relative_work
 
 SMALLEST_GRID = 8**3
 FEWEST_VOXELS = 4  # of an axis, however few slices there are
@@ -17,6 +17,9 @@ def fit_grid(
     extent: np.ndarray, spacing: Sequence[float], voxel_budget: int
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Size and spacing that cover `extent` (mm) within the budget.
+
+    Grids of thick slices may have fewer voxels than others, as networks keep slices apart for longer, which takes up to
+    twice the time and half as much more memory (:func:`brbs.anisotropy.relative_work`).
 
     No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
     coarsest last, and all together once they are equal. Sizes can be halved as often as the networks will.
@@ -32,9 +35,13 @@ def fit_grid(
         return size, tuple(float(value) for value in coarse)
 
     low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
-    if math.prod(at(low)[0]) <= voxel_budget:
+    def fits(floor: float) -> bool:
+        size, coarse = at(floor)
+        return math.prod(size) * max(1.0, relative_work(default_unet(size[::-1], coarse[::-1])[1])) <= voxel_budget
+
+    if fits(low):
         return at(low)
     while high - low > 1e-4 * low:
         floor = (low + high) / 2
-        low, high = (low, floor) if math.prod(at(floor)[0]) <= voxel_budget else (floor, high)
+        low, high = (low, floor) if fits(floor) else (floor, high)
     return at(high)

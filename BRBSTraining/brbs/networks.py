@@ -57,11 +57,12 @@ class DoubleConvolution(nn.Module):
 
 
 class Down(nn.Module):
-    """Halves the resolution by max pooling along the axes whose stride is 2, then convolves."""
+    """Halves the resolution by max pooling along the axes whose stride is 2, odd ones rounded up, then convolves."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
         super().__init__()
-        self.maxpool_conv = nn.Sequential(nn.MaxPool3d(stride), DoubleConvolution(in_channels, out_channels))
+        pooling = nn.MaxPool3d(stride, ceil_mode=True)
+        self.maxpool_conv = nn.Sequential(pooling, DoubleConvolution(in_channels, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maxpool_conv(x)
@@ -78,15 +79,23 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         if x.device.type != "cpu":
             x = F.interpolate(x, scale_factor=self.stride, mode="trilinear", align_corners=True)
-            return self.conv(torch.cat([skip, x], dim=1))
+            return self.conv(torch.cat([skip, _first_voxels(x, skip)], dim=1))
         # The same sums in another order: a CPU convolves two narrow volumes faster than a wide one, copies included.
         first, *rest = self.conv.double_conv
         over_skip, over_x = first.weight.split([skip.shape[1], x.shape[1]], dim=1)
-        doubled = double_size(x, self.stride)
+        doubled = _first_voxels(double_size(x, self.stride), skip)
         joined = convolved(skip, over_skip, first.bias) + convolved(doubled, over_x)
         for layer in rest:
             joined = layer(joined)
         return joined
+
+
+def _first_voxels(x: Tensor, like: Tensor) -> Tensor:
+    """As many voxels along each axis as another volume has; a voxel more is what doubling makes of an odd axis."""
+    if x.shape[2:] == like.shape[2:]:
+        return x
+    depth, height, width = like.shape[2:]
+    return x[:, :, :depth, :height, :width].contiguous(memory_format=torch.channels_last_3d)
 
 
 def double_size(x: Tensor, stride: tuple[int, int, int] = (2, 2, 2)) -> Tensor:
@@ -129,7 +138,9 @@ class UNet(nn.Module):
         in_channels: channels of the input volume.
         channels: widths of the blocks in the order they are passed: first block, each level down, each level up.
             Its length is odd: ``2 * levels + 1``.
-        strides: 2 or 1 for each axis (D, H, W), level by level down; None: 2 for all, as published.
+        strides: 2 or 1 for each axis (D, H, W), level by level down; None: 2 for all and volumes padded with zeros
+            until they can be halved so often, as published. Else odd axes are rounded up at each level, which spares
+            up to half of the work.
 
     Attributes:
         sparing: keep the blocks' ends alone for the backward pass and compute what lies between anew, volume by
@@ -141,8 +152,8 @@ class UNet(nn.Module):
         if len(channels) % 2 == 0 or len(channels) < 3:
             raise ValueError(f"channels needs an odd number of widths, at least 3; got {tuple(channels)}")
         self.levels = len(channels) // 2
+        self.multiples = (2**self.levels if strides is None else 1,) * 3
         strides = ((2, 2, 2),) * self.levels if strides is None else strides
-        self.multiples = tuple(map(math.prod, zip(*strides, strict=True)))
         self.sparing = False
         self.inc = DoubleConvolution(in_channels, channels[0])
         for level in range(1, self.levels + 1):

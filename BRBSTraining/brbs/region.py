@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import box_corners, placed_bounds
+from .anisotropy import is_thin_stack
 from .boxes import box_around, class_boxes
 from .grid import SAME_SPACING, WorkingGrid
 from .grid_fit import fit_grid
@@ -42,7 +43,7 @@ def with_region(
     """
     if settings.region == "labels":
         return _around(whole, _label_bounds(whole, atlases, settings.region_margin), spacing, voxel_budget)
-    may_register = settings.alignment in ("auto", "affine")
+    may_register = settings.alignment in ("auto", "affine") and not is_thin_stack(whole.size, spacing)
     if settings.region == "whole" or not (may_register and is_coarser(whole, spacing)):
         return whole
     margin = WIDE_MARGIN + SHARED_MARGIN / len(atlases)

@@ -18,15 +18,15 @@ PROGRESS = {"coarse": 0.0, "warm-up": 0.3, "registration": 0.45, "together": 0.9
 CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
 
 _TIMED_STEPS = 2
-CLASSES = 2  # of the made-up scans
 
 
-def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str, float]:
+def seconds_per_step(device: torch.device, edge: int | None = None, classes: int = 2) -> dict[str, float]:
     """Seconds of a step in each phase, with default widths and settings.
 
     Args:
         device: where to compute.
         edge: voxels of the cubic volumes; none: as suits the device.
+        classes: of the label maps, background included; many take longer.
 
     Returns:
         "volume" (voxels), "coarse" (the segmentation network alone on coarse volumes), "warm-up" (the same on whole
@@ -36,19 +36,20 @@ def seconds_per_step(device: torch.device, edge: int | None = None) -> dict[str,
         RuntimeError: the device cannot compute a step or has too little memory.
     """
     if edge is None:
-        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device, CLASSES) >= GPU_EDGE**3 else CPU_EDGE
+        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device, classes) >= GPU_EDGE**3 else CPU_EDGE
     keep_freed_memory()
     settings = replace(
         Settings(), segmentation_share=0.4, coarse_share=0.25, registration_share=0.1, registration_interval=1
     )
-    learner = Learner(_made_up_data(edge, device), settings, default_unet((edge, edge, edge), (1, 1, 1))[0])
+    learner = Learner(_made_up_data(edge, device, classes), settings, default_unet((edge, edge, edge), (1, 1, 1))[0])
     return {"volume": edge**3, **{name: _fastest(learner, progress) for name, progress in PROGRESS.items()}}
 
 
-def _made_up_data(edge: int, device: torch.device) -> TrainingData:
+def _made_up_data(edge: int, device: torch.device, classes: int) -> TrainingData:
     generator = torch.Generator().manual_seed(0)
     scans = torch.rand((3, edge, edge, edge), generator=generator)
-    return TrainingData(scans[:1], scans[:1] > 0.5, scans[1:], class_count=CLASSES, spacing=(1, 1, 1), device=device)
+    labels = (classes * scans[:1]).to(torch.uint8)
+    return TrainingData(scans[:1], labels, scans[1:], class_count=classes, spacing=(1, 1, 1), device=device)
 
 
 def _fastest(learner: Learner, progress: float) -> float:

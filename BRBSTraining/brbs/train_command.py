@@ -159,7 +159,8 @@ def _most_voxels(study: Study, device, minutes: float | None) -> int:
         return most
     from .step_timing import seconds_per_step
 
-    in_time = voxels_in({"seconds_per_step": seconds_per_step(device)}, minutes, study.settings)
+    speed = seconds_per_step(device, classes=study.schema.class_count)
+    in_time = voxels_in({"seconds_per_step": speed}, minutes, study.settings)
     return max(SMALLEST_BUDGET, min(most, in_time))
 
 

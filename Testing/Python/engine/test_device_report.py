@@ -135,7 +135,7 @@ def test_volumes_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(Exception):
         pass
 
-    def made_up(edge: int, _: torch.device) -> None:
+    def made_up(edge: int, device: torch.device, classes: int) -> None:
         edges.append(edge)
         raise Stop
 

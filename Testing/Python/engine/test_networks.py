@@ -28,6 +28,24 @@ def test_any_size_comes_back_in_its_size(shape: tuple[int, int, int]) -> None:
         assert RegistrationNet(CHANNELS)(volume, volume).shape == (2, 3, *shape)
 
 
+@pytest.mark.parametrize(
+    ("shape", "levels"),
+    [((8, 12, 16), [(4, 6, 8), (2, 3, 4)]), ((5, 9, 14), [(3, 5, 7), (2, 3, 4)]), ((1, 2, 3), [(1, 1, 2), (1, 1, 1)])],
+)
+def test_odd_axes_are_rounded_up_level_by_level_and_even_ones_are_as_published(shape, levels) -> None:
+    """Padding the volume instead would more than double some: 36 x 36 x 36 to 48 x 48 x 48."""
+    torch.manual_seed(0)
+    network, seen, volume = SegmentationNet(2, CHANNELS, ((2, 2, 2), (2, 2, 2))), [], torch.rand(1, 1, *shape)
+    for level in (network.unet.down1, network.unet.down2):
+        level.register_forward_hook(lambda module, given, result: seen.append(tuple(result.shape[2:])))
+    published = SegmentationNet(2, CHANNELS)
+    published.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        found, expected = network(volume), published(volume)
+    assert seen == levels and found.shape == expected.shape == (1, 2, *shape)
+    assert torch.equal(found, expected) == (shape == (8, 12, 16))
+
+
 def test_a_stack_of_thick_slices_is_halved_within_them() -> None:
     strides, seen = ((1, 2, 2), (1, 2, 2)), []
     network, volume = SegmentationNet(3, CHANNELS, strides), torch.rand(1, 1, 5, 12, 16)
