@@ -69,13 +69,14 @@ def _add_train(subparsers) -> None:
     command.add_argument("--validation-labels", metavar="DIR", help="folder of their label maps, paired by file name")
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
-    minutes = "training time in minutes, instead of the preset's steps; with --steps, what is used up first ends it"
+    minutes = "training time in minutes, instead of the preset's steps; with --steps, what is used up first ends it;"
+    minutes += " few make voxels coarser, until 600 steps fit (not with --spacing)"
     command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
     about = "replace the model in --output, and the study in --study where scans are given for a new one"
     command.add_argument("--overwrite", action="store_true", help=about)
-    preset = "steps, and with paper also the publication's settings; a study's own stay else (default:"
+    preset = "number of steps; paper also takes the publication's settings, the others keep the study's own (default:"
     preset += f" {DEFAULT_PRESET})"
     command.add_argument("--preset", choices=PRESETS, help=preset)
     _add_device(command)
@@ -118,7 +119,7 @@ def _add_segment(subparsers) -> None:
     about = "label map to be written (.nii.gz, .nrrd, .seg.nrrd, .mha), or folder for label maps named like their scans"
     about += "; replaces what is there, so keep corrected ones elsewhere"
     command.add_argument("--output", required=True, metavar="FILE_OR_DIR", help=about)
-    about = "suffix of the label maps in a folder, such as .seg.nrrd (default: as the scan's)"
+    about = "suffix of the label maps in a folder, such as .seg.nrrd (default: as the scan's, .nii.gz for DICOM)"
     command.add_argument("--format", metavar="SUFFIX", help=about)
     about = "write volumes and confidences of each scan to this CSV table"
     command.add_argument("--table", metavar="FILE.csv", help=about)

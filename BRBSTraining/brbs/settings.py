@@ -44,7 +44,7 @@ class Settings:
         " less; scans are registered then",
         ("auto", "whole", "labels"),
     )
-    region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'")
+    region_margin: float = _setting(10.0, "margin around the labels in mm when region is 'labels'; auto has its own")
     intensity: str = _setting(
         "auto",
         "grey values mapped to 0..1: by percentiles of each scan or a fixed window; auto: where the atlases are CT, a "
