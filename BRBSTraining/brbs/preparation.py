@@ -101,7 +101,7 @@ class Prepared:
             with np.load(path, allow_pickle=False) as content:
                 description = json.loads(str(content["description"]))
                 arrays = {name: content[name] for name in (_ARRAYS if scans else _ATLAS_ARRAYS)}
-                overview = content["overview"] if description.get("overview") else None
+                overview = content["overview"] if "overview" in content else None
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; without it nothing goes on, train anew with --overwrite") from None
         except (OSError, EOFError, ValueError, KeyError, NotImplementedError, *_DAMAGED) as error:

@@ -15,7 +15,7 @@ from brbs.errors import InputError
 from brbs.grid import WorkingGrid
 from brbs.label_schema import LabelSchema
 from brbs.model import ModelBundle
-from brbs.model_description import MODEL_FILE
+from brbs.model_description import FORMAT, MODEL_FILE
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    edit(folder, format=4)
-    with pytest.raises(InputError, match=r"model\.json: format 4 is newer"):
+    edit(folder, format=FORMAT + 1)
+    with pytest.raises(InputError, match=rf"model\.json: format {FORMAT + 1} is newer"):
         ModelBundle.load(folder)
 
 
