@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def told_confidence(volumes: Mapping[str, float], confidence: Mapping[str, float | None]) -> dict[str, float | None]:
+def told_confidence(
+    volumes: Mapping[str, float], confidence: Mapping[str, float | None], whole: bool = True
+) -> dict[str, float | None]:
     """Confidences by structure as they are told: None where nothing was found and nothing expected.
 
     A structure that was expected and not found has a confidence of 0, see :func:`brbs.confidence.expected_dice`, and so
@@ -14,11 +16,12 @@ def told_confidence(volumes: Mapping[str, float], confidence: Mapping[str, float
     Args:
         volumes: what was found, by structure.
         confidence: 0..1 by structure; None where nothing was found or expected on the working grid.
+        whole: whether the model looks at whole scans; else what it does not find may lie elsewhere, and has 0.
     """
     told: dict[str, float | None] = {}
     for name, volume in volumes.items():
         if volume == 0 and confidence.get(name) != 0:
-            told[name] = None
+            told[name] = None if whole else 0.0
         elif name in confidence:
             told[name] = confidence[name] or 0.0
     return told

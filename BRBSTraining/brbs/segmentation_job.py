@@ -178,7 +178,8 @@ class Segmenter:
             write_label_map(found.labels, job.output, schema.meta)
             _write_probabilities(found.probabilities or [], job.output, schema)
         sizes = volumes(found.labels, schema)
-        missing = [name for name, size in sizes.items() if not size] if model.bundle.grid.region == "labels" else []
+        whole = model.bundle.grid.region == "whole"
+        missing = [] if whole else [name for name, size in sizes.items() if not size]
         told = [_told_of_pieces(found.pieces_left_out), _told_of_region(found.cut_off, missing)]
         result = Result(sizes, str(device), "; ".join(filter(None, [message, *told])))
         segmented(result)
@@ -193,7 +194,7 @@ class Segmenter:
             return replace(result, message="; ".join(filter(None, [result.message, NO_CONFIDENCE])))
         if job.uncertainty is not None:
             write_image(findings.uncertainty, job.uncertainty)
-        return replace(result, confidence=told_confidence(result.volumes, findings.confidence))
+        return replace(result, confidence=told_confidence(sizes, findings.confidence, whole))
 
     def _free_memory(self) -> None:
         self._models.clear()

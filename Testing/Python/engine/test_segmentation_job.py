@@ -59,6 +59,16 @@ def test_structures_that_may_go_on_beyond_the_region_are_named(job: Segmentation
     assert "may go on beyond" in told and any(label.name in told for label in SCHEMA.labels)
 
 
+def test_what_is_not_found_in_a_part_of_the_scan_is_told_and_deserves_no_trust(job: SegmentationJob) -> None:
+    bundle = tiny_bundle()
+    blind = {name: torch.zeros_like(weight) for name, weight in bundle.segmentation.items()}
+    blind["out_conv.bias"] = torch.tensor([50.0, 0.0, 0.0])  # nothing but background
+    for region, told, confidence in (("whole", "", None), ("labels", "not found in the part", 0.0)):
+        replace(bundle, segmentation=blind, grid=replace(bundle.grid, region=region)).save(job.model)
+        result = Segmenter().run(replace(job, confidence=True))
+        assert told in result.message and set(result.confidence.values()) == {confidence}
+
+
 def test_windows_become_smaller_before_the_device_is_given_up(job: SegmentationJob, monkeypatch) -> None:
     seen, classify = [], Predictor._classify
 
