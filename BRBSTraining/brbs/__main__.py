@@ -70,7 +70,7 @@ def _add_train(subparsers) -> None:
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
     minutes = "training time in minutes, instead of the preset's steps; with --steps, what is used up first ends it;"
-    minutes += " few make voxels coarser, until 600 steps fit (not with --spacing)"
+    minutes += " few make voxels coarser, until 1200 steps fit (not with --spacing)"
     command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")

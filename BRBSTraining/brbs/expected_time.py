@@ -15,7 +15,7 @@ from .grid_fit import fit_grid
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 
-FEWEST_STEPS = 600  # of a training limited in time, as "fast" has: in fewer, fine voxels bring nothing
+FEWEST_STEPS = 1200  # of a training limited in time: in fewer, fine voxels bring less than coarser ones
 
 _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
 
