@@ -45,7 +45,8 @@ def export_bundle(folder: str | Path, path: str | Path) -> None:
     """Writes a model's description, weights and, if there is one, picture to a .zip file.
 
     Of where it comes from, names of scans, files and folders are left out, as they may be patients' names; the number
-    of atlases stays. The atlases' images and labels go along, without names: the model registers scans to them.
+    of atlases stays. The atlases' images and labels go along, without names: the model registers scans to them. Where
+    it works on a part of the scans, the first atlas goes along whole, in coarse voxels.
 
     Raises:
         InputError: no model there, it is damaged, or the file cannot be written or is one of the model's.

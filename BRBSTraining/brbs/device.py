@@ -48,8 +48,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def _mps_computes() -> bool:
     # Apple's back end lacks some 3-D operators in some versions; try those we need once.
     try:
-        x = torch.rand(1, 1, 8, 8, 8, device="mps", requires_grad=True)
-        y = nn.functional.max_pool3d(x, 2)
+        x = torch.rand(1, 1, 7, 8, 8, device="mps", requires_grad=True)
+        y = nn.functional.max_pool3d(x, 2, ceil_mode=True)
         y = nn.functional.interpolate(y, scale_factor=2, mode="trilinear", align_corners=True)
         grid = torch.zeros(1, 8, 8, 8, 3, device="mps")
         nn.functional.grid_sample(y, grid, align_corners=True).sum().backward()

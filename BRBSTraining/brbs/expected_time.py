@@ -88,7 +88,7 @@ def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) 
     """Voxels of the working grid that a training will choose, memory permitting; those of cubes that take as long.
 
     A grid of thick slices counts for more than it has, as networks keep its slices apart for longer.
-    Around labels only (``settings.region``) the grid will be smaller than this.
+    Around labels only (``settings.region``) the grid may be smaller than this.
 
     Args:
         items: of the study; its usable atlases count.
@@ -104,7 +104,7 @@ def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) 
         return budget
     spacing = settings.spacing or np.median([_patient_spacing(atlas) for atlas in atlases], axis=0)
     extent = np.max([atlas.extent for atlas in atlases], axis=0)
-    size, fitted = fit_grid(extent, spacing, budget)
+    size, fitted = fit_grid(extent, spacing, budget, published=settings.channels is not None)
     work = 1.0 if settings.channels else relative_work(default_unet(size[::-1], fitted[::-1])[1])
     return round(work * math.prod(size))
 

@@ -52,7 +52,7 @@ def choose_grid(
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
     grid = WorkingGrid(
-        *fit_grid(extent, spacing, voxel_budget),
+        *fit_grid(extent, spacing, voxel_budget, published=settings.channels is not None),
         alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
         intensity=intensity,
         percentiles=tuple(settings.percentiles),
@@ -90,7 +90,8 @@ def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
     chosen = next(iter(enough), "affine")
     usual = [np.median([getattr(each, name) for each in geometries], axis=0) for name in ("size", "spacing")]
     if chosen == "affine" and is_thin_stack(*usual):
-        chosen = "none"
+        log.info("alignment: none (stacks of few thick slices are planned on the organ, and hardly to be registered)")
+        return "none"
     told = "fields of view differ from the median by a factor of up to %.2f and by up to %.0f mm"
     log.info("alignment: %s (" + told + ")", chosen, widest, 2 * apart)
     return chosen

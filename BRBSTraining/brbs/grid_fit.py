@@ -14,12 +14,12 @@ FEWEST_VOXELS = 4  # of an axis, however few slices there are
 
 
 def fit_grid(
-    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int
+    extent: np.ndarray, spacing: Sequence[float], voxel_budget: int, published: bool = False
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
     """Size and spacing that cover `extent` (mm) within the budget.
 
     Grids of thick slices may have fewer voxels than others, as networks keep slices apart for longer, which takes up to
-    twice the time and half as much more memory (:func:`brbs.anisotropy.relative_work`).
+    twice the time and half as much more memory (:func:`brbs.anisotropy.relative_work`); ``published`` networks do not.
 
     No axis is left finer than a floor, and the floor rises until the grid fits: the finest axes give way first, the
     coarsest last, and all together once they are equal. Sizes can be halved as often as the networks will.
@@ -35,9 +35,11 @@ def fit_grid(
         return size, tuple(float(value) for value in coarse)
 
     low, high = float(np.min(spacing)), float(np.max([*spacing, *extent]))
+
     def fits(floor: float) -> bool:
         size, coarse = at(floor)
-        return math.prod(size) * max(1.0, relative_work(default_unet(size[::-1], coarse[::-1])[1])) <= voxel_budget
+        work = 1.0 if published else max(1.0, relative_work(default_unet(size[::-1], coarse[::-1])[1]))
+        return work * math.prod(size) <= voxel_budget
 
     if fits(low):
         return at(low)

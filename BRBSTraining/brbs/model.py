@@ -137,7 +137,7 @@ class ModelBundle:
 
     @property
     def reference(self) -> sitk.Image | None:
-        """What scans are registered to when they are placed: the first atlas if the alignment is affine."""
+        """What scans are registered to when they are placed, if they are: the first atlas, or its overview."""
         if self.grid.alignment != "affine":
             return None
         return self.grid.image(self.atlas_images[0]) if self.overview is None else self.overview.image

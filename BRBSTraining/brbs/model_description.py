@@ -9,7 +9,7 @@ from .errors import InputError
 from .files import read_json
 
 # 2: networks may halve some axes less often than others; 3: scans' axes follow the first atlas; 4: scans may be
-# registered to an overview of the first atlas
+# registered to an overview of the first atlas, and odd axes are rounded up where volumes were padded
 FORMAT = 4
 MODEL_FILE = "model.json"
 

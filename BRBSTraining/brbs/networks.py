@@ -83,7 +83,7 @@ class Up(nn.Module):
         # The same sums in another order: a CPU convolves two narrow volumes faster than a wide one, copies included.
         first, *rest = self.conv.double_conv
         over_skip, over_x = first.weight.split([skip.shape[1], x.shape[1]], dim=1)
-        doubled = _first_voxels(double_size(x, self.stride), skip)
+        doubled = _first_voxels(double_size(x, self.stride), skip).contiguous(memory_format=torch.channels_last_3d)
         joined = convolved(skip, over_skip, first.bias) + convolved(doubled, over_x)
         for layer in rest:
             joined = layer(joined)
@@ -92,10 +92,8 @@ class Up(nn.Module):
 
 def _first_voxels(x: Tensor, like: Tensor) -> Tensor:
     """As many voxels along each axis as another volume has; a voxel more is what doubling makes of an odd axis."""
-    if x.shape[2:] == like.shape[2:]:
-        return x
     depth, height, width = like.shape[2:]
-    return x[:, :, :depth, :height, :width].contiguous(memory_format=torch.channels_last_3d)
+    return x[:, :, :depth, :height, :width]
 
 
 def double_size(x: Tensor, stride: tuple[int, int, int] = (2, 2, 2)) -> Tensor:

@@ -273,9 +273,7 @@ def _check_structures(schema: LabelSchema, atlas_labels: np.ndarray, grid: Worki
         return
     edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
     problem = f"{', '.join(lost)}: too small for the working grid of {edges} mm in every atlas, so it cannot be learned"
-    remedy = "give more time, crop the scans, or set the region to labels, for smaller voxels"
-    if grid.region == "labels":
-        remedy = "give more time, or a smaller region margin, for smaller voxels"
+    remedy = "for smaller voxels, set the region to labels with a small region margin, or raise the time limit if any"
     if len(lost) == len(schema.labels):
         raise InputError(f"{problem}; {remedy}")
     log.warning("%s; %s", problem, remedy)

@@ -27,7 +27,7 @@ class RankedScan:
     Attributes:
         scan: its file or DICOM folder.
         confidence: by structure, see :func:`brbs.absence.told_confidence`; empty where it could not be computed.
-        message: why not; "" if it could.
+        message: why not, or what else people should know of the result.
         content: digest of the scan.
     """
 
@@ -40,7 +40,8 @@ class RankedScan:
     def mean(self) -> float:
         """Mean confidence over the structures found or expected.
 
-        1 for a scan in which the model is sure that there are none; -1 for one that it could not be applied to.
+        1 for a scan in which the model is sure that there are none (it is not where it looks at a part of the scan);
+        -1 for one that it could not be applied to.
         """
         if not self.confidence:
             return -1.0

@@ -42,14 +42,15 @@ def with_region(
         voxel_budget: most voxels the grid may have.
     """
     if settings.region == "labels":
-        return _around(whole, _label_bounds(whole, atlases, settings.region_margin), spacing, voxel_budget)
+        bounds = _label_bounds(whole, atlases, settings.region_margin)
+        return _around(whole, bounds, spacing, voxel_budget, settings)
     may_register = settings.alignment in ("auto", "affine") and not is_thin_stack(whole.size, spacing)
     if settings.region == "whole" or not (may_register and is_coarser(whole, spacing)):
         return whole
     margin = WIDE_MARGIN + SHARED_MARGIN / len(atlases)
 
     def pays(bounds: tuple[np.ndarray, np.ndarray]) -> bool:
-        around = _around(whole, bounds, spacing, voxel_budget)
+        around = _around(whole, bounds, spacing, voxel_budget, settings)
         return math.prod(whole.spacing) > WORTH_CROPPING * math.prod(around.spacing)
 
     if not all(pays(_label_bounds(whole, [atlas], margin)) for atlas in atlases):
@@ -59,7 +60,7 @@ def with_region(
     if not pays(bounds):
         return whole
     log.info("region: around the labels with %.3g mm to spare, for finer voxels; scans are registered", margin)
-    return _around(registered, bounds, spacing, voxel_budget)
+    return _around(registered, bounds, spacing, voxel_budget, settings)
 
 
 def is_coarser(grid: WorkingGrid, spacing: Sequence[float]) -> bool:
@@ -68,10 +69,14 @@ def is_coarser(grid: WorkingGrid, spacing: Sequence[float]) -> bool:
 
 
 def _around(
-    whole: WorkingGrid, bounds: tuple[np.ndarray, np.ndarray], spacing: Sequence[float], voxel_budget: int
+    whole: WorkingGrid,
+    bounds: tuple[np.ndarray, np.ndarray],
+    spacing: Sequence[float],
+    voxel_budget: int,
+    settings: Settings,
 ) -> WorkingGrid:
     low, high = bounds
-    size, fitted = fit_grid(high - low, spacing, voxel_budget)
+    size, fitted = fit_grid(high - low, spacing, voxel_budget, published=settings.channels is not None)
     offset = tuple(float(value) for value in (low + high) / 2)
     return replace(whole, size=size, spacing=fitted, offset=offset, region="labels")
 
