@@ -37,7 +37,7 @@ def seconds(voxels: int = 1000, steps: int = 100, **changes) -> float:
 def test_so_many_voxels_leave_time_for_the_fewest_steps(minutes: float) -> None:
     for settings in (SETTINGS, Settings(), PAPER):
         taken = expected_seconds(DEVICE, voxels_in(DEVICE, minutes, settings), FEWEST_STEPS, settings)
-        assert taken == pytest.approx(60 * minutes, rel=0.02) and taken <= 60 * minutes
+        assert taken == pytest.approx(60 * minutes, rel=0.03) and taken <= 60 * minutes
 
 
 def test_phases_count_by_their_shares() -> None:
