@@ -1,6 +1,7 @@
 """Slicer module: one click from a scan to its segmentation."""
 
 import time
+import unittest
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from BRBSSegmentationLib.SegmentationPanel import SegmentationPanel
 from BRBSSegmentationLib.SegmentationRun import FAILED, SegmentationRun
 from BRBSSegmentationLib.SegmentationWorker import SegmentationWorker
 from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.FormConnection import sceneHasParameters
 from BRBSTrainingLib.KnownModels import KnownModel, addedModel, knownModels
 from BRBSTrainingLib.UserSettings import UserSettings
 
@@ -124,13 +126,16 @@ class BRBSSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.leaveScene()
 
     def onSceneEndClose(self, caller, event) -> None:
-        """A new scene begins with its own parameter node."""
-        self._connectParameterNode()
+        """A new scene gets a parameter node of its own at once if the module is shown, else when it is entered."""
+        if self.parent.isEntered:
+            self._connectParameterNode()
 
     def onSceneEndImport(self, caller, event) -> None:
         """A loaded scene writes what it was saved with into the parameter node that is followed already."""
         self.panel.setParameters(None)
-        self._connectParameterNode()
+        if self.parent.isEntered or sceneHasParameters(self.moduleName):
+            self._connectParameterNode()
+        self.panel.takeUpResult()
 
     def _connectParameterNode(self) -> None:
         self.panel.setParameters(self.logic.getParameterNode())
@@ -254,7 +259,7 @@ class BRBSSegmentationLogic(ScriptedLoadableModuleLogic):
         """Starts to segment many scans in the background; returns when volumes of the scene have been exported.
 
         Results, and a table of volumes and confidences, go to a folder. What is finished there is not done again, as
-        long as neither scan nor model has changed; one bad scan does not stop the rest.
+        long as neither scan, model nor components have changed; one bad scan does not stop the rest.
 
         Args:
             inputs: a folder, or a list of volume nodes, files and folders.
@@ -307,13 +312,17 @@ class BRBSSegmentationTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
+        """*Reload and Test*, which knows of no test that is skipped."""
         self.setUp()
-        self.test_segment()
+        try:
+            self.test_segment()
+        except unittest.SkipTest as skipped:
+            self.delayDisplay(_("Test passed without the engine: {reason}").format(reason=skipped))
 
     def test_segment(self) -> None:
         """From a volume of the scene to a segmentation on its grid."""
         from BRBSSegmentationLib.SelfTest import segmentTinyScan
 
         self.delayDisplay(_("Training and using a tiny model"))
-        found = segmentTinyScan(BRBSSegmentationLogic())
-        self.delayDisplay(_("Test passed ({found})").format(found=found))
+        segmentTinyScan(BRBSSegmentationLogic())
+        self.delayDisplay(_("Test passed"))

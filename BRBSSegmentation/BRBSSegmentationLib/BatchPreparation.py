@@ -59,6 +59,7 @@ class BatchPreparation:
         pattern: str = ALL,
     ) -> None:
         self._engine, self._model, self._output, self._suffix = engine, model, Path(output).absolute(), suffix
+        self._components = components
         self._options = ["--device", device, "--format", suffix, "--components", components]
         self.batch: SegmentationBatch | None = None
         self.files: dict[SceneNode, Path] = {}
@@ -139,7 +140,7 @@ class BatchPreparation:
             raise InputError(_("All volumes were deleted meanwhile; nothing is left to be segmented."))
         pairs = self._pairs()  # without volumes that were deleted meanwhile, others may have other names
         self._former.checkForeign(pairs)
-        self._former.checkCorrected(pairs, self._model)
+        self._former.checkCorrected(pairs, self._model, self._components)
         self._former.remember()
         with replacing(self.folder / LIST_FILE) as aside:
             aside.write_text("".join(f"{scan}\n" for scan in self._scans), encoding="utf-8")

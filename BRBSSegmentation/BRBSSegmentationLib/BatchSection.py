@@ -17,6 +17,7 @@ from BRBSTrainingLib.RowTable import BAD, BUSY, GOOD, ODD, Row, RowTable
 from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.SceneScans import sceneScans
 from BRBSTrainingLib.Section import onClick
+from BRBSTrainingLib.TypedPath import TypedPath
 
 from .BatchPreparation import BatchPreparation
 from .Confidence import absentText, confidenceAdvice, confidenceMark, weakest, weakestText
@@ -39,6 +40,7 @@ class BatchSection:
     def __init__(self, ui, engine: Engine, guard, model: Callable, device: Callable[[], str], open: Callable) -> None:
         self._ui, self._engine, self._model, self._device, self._open = ui, engine, model, device, open
         self._queue: dict[SceneNode | Path, str] = {}  # volumes and files, with their names
+        self._isOwn = False  # the list is the user's, not that of the batch in the folder
         self._files: dict[SceneNode, Path] = {}
         self._preparation: BatchPreparation | None = None
         self._batch: SegmentationBatch | None = None
@@ -56,19 +58,32 @@ class BatchSection:
         }
         onClick(actions, guard)
         ui.batchTable.connect("itemSelectionChanged()", self.updateButtons)
-        ui.batchOutputEdit.connect("currentPathChanged(QString)", lambda path: guard(self._outputChosen))
+        ui.batchOutputEdit.connect("currentPathChanged(QString)", lambda path: guard(lambda: self._keepOutput(path)))
+        self._typed = TypedPath(ui.batchOutputEdit, lambda path: guard(self._takeUp))
+
+    def close(self) -> None:
+        """Waits no longer for a path that is being typed; a batch goes on."""
+        self._typed.close()
+
+    @property
+    def isPreparing(self) -> bool:
+        """Whether volumes of the scene are being written for a batch."""
+        return self._preparation is not None
 
     @property
     def busy(self) -> bool:
         """Whether scans are being segmented."""
-        return self._preparation is not None or (self._batch is not None and _isActive(self._batch))
+        return self.isPreparing or (self._batch is not None and _isActive(self._batch))
 
     def setParameters(self, parameters) -> None:
-        """Follows another parameter node; None: none. A scene without a folder for results keeps the one shown."""
+        """Follows another parameter node; None: none.
+
+        A scene without a folder for results keeps the one shown; so does every scene while a batch runs.
+        """
         self._parameters = parameters
         if parameters is None:
             return
-        if parameters.batchFolder:
+        if parameters.batchFolder and not self.busy:
             self._ui.batchOutputEdit.currentPath = parameters.batchFolder
         else:
             parameters.batchFolder = self._ui.batchOutputEdit.currentPath
@@ -80,18 +95,19 @@ class BatchSection:
         self._queue = {
             key: name for key, name in self._queue.items() if isinstance(key, Path) or self._scan(key) is not None
         }
+        self._isOwn = self._isOwn and bool(self._queue)
         self.update()
 
-    def tick(self) -> None:
-        """Takes in what has been done.
+    def tick(self) -> bool:
+        """Takes in what has been done; true when something has changed.
 
         Raises:
             InputError: the batch could not be started, or its record cannot be read; that is told once.
         """
         if self._preparation is not None:
             self._prepare()
-        elif self._batch is not None:
-            self._follow(self._batch)
+            return True
+        return self._batch is not None and self._follow(self._batch)
 
     def update(self) -> None:
         """Shows the queue as it is now."""
@@ -111,11 +127,11 @@ class BatchSection:
         self._ui.startBatchButton.enabled = blocker is None
         self._ui.startBatchButton.toolTip = blocker or _("Segment all scans of the list in the background.")
         self._ui.stopBatchButton.enabled = busy
+        self._ui.batchOutputEdit.enabled = not busy
         for button in (self._ui.addBatchVolumesButton, self._ui.addBatchFolderButton):
             button.enabled = not busy
         self._ui.removeBatchButton.enabled = bool(selected) and not busy
-        chosen = self._scan(selected[0]) if len(selected) == 1 else None
-        self._ui.openBatchResultButton.enabled = chosen is not None and _isDone(chosen)
+        self._ui.openBatchResultButton.enabled = len(selected) == 1 and self._isDone(selected[0])
 
     def _blocker(self, busy: bool) -> str | None:
         if self._model() is None:
@@ -146,35 +162,49 @@ class BatchSection:
             self._add({scan.absolute(): scan.name for scan in found})
 
     def _add(self, entries: dict) -> None:
-        ended = self._preparation is None and self._batch is not None
-        if ended and all(_isDone(scan) for scan in self._batch.scans.values()):
+        if not self.busy and all(self._isDone(key) for key in self._queue):
             self._forget()  # a new list begins
         self._queue |= entries
+        self._isOwn = True
         self.update()
 
     def _remove(self) -> None:
         for key in self._table.selected():
             del self._queue[key]
+        self._isOwn = bool(self._queue)
         self.update()
 
     def _forget(self) -> None:
-        self._queue, self._files, self._batch = {}, {}, None
+        self._queue, self._files, self._batch, self._isOwn = {}, {}, None, False
 
     # ---- the batch
 
-    def _outputChosen(self) -> None:
-        """A batch that was begun in the folder is taken up again, unless the user has begun a new list."""
-        path = self._ui.batchOutputEdit.currentPath
+    def _keepOutput(self, path: str) -> None:
         if self._parameters is not None:
             self._parameters.batchFolder = path
-        if path and not self._queue:
-            batch = SegmentationBatch(Path(path))
-            if batch.readable and batch.scans:
-                self._batch, self._queue = batch, {scan: scan.name for scan in batch.scans}
-                batch.poll()
+
+    @property
+    def _output(self) -> Path:
+        return Path(self._ui.batchOutputEdit.currentPath).absolute()
+
+    def _takeUp(self) -> None:
+        """Turns to the batch of the folder; its scans take the place of a list that is not the user's own."""
+        if self.busy or self._batch is not None and self._batch.output == self._output:
+            return
+        batch = SegmentationBatch(self._output) if self._ui.batchOutputEdit.currentPath else None
+        isThere = batch is not None and batch.readable and bool(batch.scans)
+        self._batch, self._problem = batch if isThere else None, ""
+        self._queue = {key: name for key, name in self._queue.items() if self._isOwn and _input(key) is not None}
+        self._isOwn = bool(self._queue)
+        if self._isOwn and not any(map(self._scan, self._queue)):  # a batch of other scans
+            self._batch = None
+        if self._batch is not None:
+            self._batch.poll()
+            self._queue = self._queue or {scan: scan.name for scan in self._batch.scans}
         self.update()
 
     def _start(self) -> None:
+        self._takeUp()  # where the folder was typed just now
         queue = {key: name for key, name in self._queue.items() if _input(key) is not None}
         inputs = [_input(key) for key in queue]
         output = Path(self._ui.batchOutputEdit.currentPath)
@@ -195,18 +225,19 @@ class BatchSection:
         finally:
             self.update()
 
-    def _follow(self, batch: SegmentationBatch) -> None:
+    def _follow(self, batch: SegmentationBatch) -> bool:
         try:
-            changed = batch.poll()
+            changed = batch.poll() or bool(self._problem)
         except InputError as error:
             if str(error) == self._problem:
-                return
+                return False
             self._problem = str(error)
             self.update()
             raise
-        if changed or self._problem:
+        if changed:
             self._problem = ""
             self.update()
+        return changed
 
     def _stop(self) -> None:
         if self._preparation is not None:
@@ -228,6 +259,10 @@ class BatchSection:
         known = self._preparation is None and self._batch is not None and path is not None
         return self._batch.scans.get(path) if known else None
 
+    def _isDone(self, key) -> bool:
+        scan = self._scan(key)
+        return scan is not None and scan.state in (FINISHED, SKIPPED)
+
     def _row(self, key, name: str) -> Row:
         scan = self._scan(key) or BatchScan(Path())
         text = {
@@ -239,7 +274,7 @@ class BatchSection:
         }[scan.state]
         where = str(key) if isinstance(key, Path) else name
         if not scan.confidence:
-            mark = BAD if scan.state == FAILED else GOOD if _isDone(scan) else BUSY
+            mark = BAD if scan.state == FAILED else GOOD if self._isDone(key) else BUSY
             return Row(key, (name, text, ""), mark, "\n".join(filter(None, [scan.message, where])))
         light = confidenceMark(weakest(scan.confidence)[1])
         told = [scan.message, confidenceAdvice(light), absentText(scan.confidence), where]
@@ -277,7 +312,3 @@ def _isActive(batch: SegmentationBatch) -> bool:
         return batch.active
     except InputError:
         return False
-
-
-def _isDone(scan: BatchScan) -> bool:
-    return scan.state in (FINISHED, SKIPPED)

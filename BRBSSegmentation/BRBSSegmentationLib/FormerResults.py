@@ -11,8 +11,15 @@ from slicer.i18n import tr as _
 from brbs.errors import InputError
 from brbs.files import replacing
 from brbs.job import HEARTBEAT_SECONDS, JOB_FILE, JobReader
-from brbs.model_description import model_identity
-from brbs.result_table import LABEL_MAP, SCAN_EVENT, ResultTable, read_parts, read_rows, scan_identity
+from brbs.result_table import (
+    LABEL_MAP,
+    SCAN_EVENT,
+    ResultTable,
+    read_parts,
+    read_rows,
+    result_identity,
+    scan_identity,
+)
 
 from .SegmentationBatch import BATCH_FOLDER, TABLE_FILE
 
@@ -57,7 +64,7 @@ class FormerResults:
                 problem = _("{file}: is there already, made by no batch, and would be lost; choose another folder")
                 raise InputError(problem.format(file=target))
 
-    def checkCorrected(self, pairs: Pairs, model: Path) -> None:
+    def checkCorrected(self, pairs: Pairs, model: Path, components: str) -> None:
         """Refuses label maps in the place of those that were changed after they had been made.
 
         Those of scans that the engine leaves out, as they are finished with this model, stay as they are.
@@ -65,13 +72,14 @@ class FormerResults:
         Args:
             pairs: the scans, which are on disk, and the files of their label maps.
             model: folder of the model.
+            components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
 
         Raises:
             InputError: names the first one.
         """
         table = ResultTable(self._table, ())
         for scan, target in pairs:
-            if _name(target) in self._corrected and not _isLeftOut(table, scan, target, model):
+            if _name(target) in self._corrected and not _isLeftOut(table, scan, target, model, components):
                 problem = _("{file}: has been corrected, and the corrections would be lost; choose another folder")
                 raise InputError(problem.format(file=target))
 
@@ -97,10 +105,10 @@ def _told(job: Path) -> set[str]:
     return {_name(event["output"]) for event in events if event.get("kind") == SCAN_EVENT and "output" in event}
 
 
-def _isLeftOut(table: ResultTable, scan: Path, target: Path, model: Path) -> bool:
+def _isLeftOut(table: ResultTable, scan: Path, target: Path, model: Path, components: str) -> bool:
     """Whether the engine takes a scan for finished; so it does with one that cannot be read, which it only tells."""
     try:
-        return table.is_finished(scan, target, model_identity(model), scan_identity(scan))
+        return table.is_finished(scan, target, result_identity(model, components), scan_identity(scan))
     except InputError:
         return True
 

@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from brbs.model_preview import PREVIEW_FILE
+from BRBSTrainingLib.FileToSave import fileToSave
 from BRBSTrainingLib.KnownModels import KnownModel
 from BRBSTrainingLib.Section import onClick
 
@@ -109,8 +110,8 @@ class ModelSection:
     def _export(self) -> None:
         name = f"{self.model.name}.zip"
         title = _("Export the model, with the images of its atlases, without names")
-        path = qt.QFileDialog.getSaveFileName(self._ui.modelSelector, title, name, "(*.zip)")
-        if path:
+        path = fileToSave(self._ui.modelSelector, title, name, "(*.zip)")
+        if path is not None:
             self._logic.exportModel(self.model, path)
             self._say(_("Exported to {path}.").format(path=path))
 

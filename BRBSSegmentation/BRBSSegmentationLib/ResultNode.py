@@ -10,22 +10,21 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import slicer
-import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from brbs.boxes import Box, class_boxes
 from brbs.errors import InputError
+from brbs.image_files import bare_name
 from brbs.label_schema import Label
 from brbs.volumes import read_label_map, read_label_schema
 from BRBSTrainingLib.KnownModels import studyOf
 from BRBSTrainingLib.SegmentationTemplate import addEmptySegment, addSegmentationNode
-from BRBSTrainingLib.WorldImage import RAS_TO_LPS, needsResampling, worldTransform
+from BRBSTrainingLib.WorldImage import ijkToRas, imageToRas, linearToWorld, needsResampling
 
 CONFIDENCE_ATTRIBUTE = "BRBS.Confidence"
 SCAN_ROLE = "BRBS.Scan"  # under which a result refers to its scan
 STUDY_ATTRIBUTE = "BRBS.Study"
-SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
 SAME_GRID = 1e-2  # voxels by which the corners of one grid may differ
 
 
@@ -46,11 +45,7 @@ UNMOVED = Placement(np.eye(4))
 
 def placement(volumeNode) -> Placement:
     """How a volume lies in the scene now."""
-    if needsResampling(volumeNode):
-        return Placement(None)
-    linear = vtk.vtkTransform()
-    slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(volumeNode), linear)
-    return Placement(slicer.util.arrayFromVTKMatrix(linear.GetMatrix()))
+    return Placement(None if needsResampling(volumeNode) else linearToWorld(volumeNode))
 
 
 def showResult(
@@ -63,11 +58,11 @@ def showResult(
     """Puts the structures of a label map into the scene, where the scan lies that they were found in.
 
     The segmentation follows the scan's transform, also if the scan has been moved since it was exported; one of a scan
-    that had to be resampled stays where that scan lay.
+    that had to be resampled stays where that scan lay, and so does one whose scan is not in the scene.
 
     Args:
         labelsFile: label map on the grid on which the volume was exported.
-        volumeNode: the scan.
+        volumeNode: the scan; None: it is not in the scene.
         segmentationNode: its segments are replaced; None: a new node.
         labels: the structures, for a file other than .seg.nrrd, which tells names, colours and terminology itself.
         exported: how the scan lay when it was exported; None: not known, and told by the grid of the label map.
@@ -80,16 +75,17 @@ def showResult(
     """
     image = read_label_map(labelsFile, allow_empty=True)
     labels = [Label(*meta) for meta in read_label_schema(labelsFile) or ()] or labels
-    node = segmentationNode or addSegmentationNode(volumeNode)
-    exported = exported or _likelyPlacement(image, volumeNode)
+    node = segmentationNode or addSegmentationNode(volumeNode.GetName() if volumeNode else bare_name(labelsFile))
+    exported = (exported or _likelyPlacement(image, volumeNode)) if volumeNode else Placement(None)
     node.SetAndObserveTransformNodeID(None if exported.matrix is None else volumeNode.GetTransformNodeID())
     node.RemoveAttribute(CONFIDENCE_ATTRIBUTE)  # that of the segments which are replaced
     with slicer.util.NodeModify(node):
         node.GetSegmentation().RemoveAllSegments()
         node.SetSourceRepresentationToBinaryLabelmap()  # segments of a closed surface would take no label map
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if volumeNode is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         values, boxes = sitk.GetArrayViewFromImage(image), class_boxes(image)
-        matrix = _imageToRas(image) if exported.matrix is None else np.linalg.inv(exported.matrix) @ _imageToRas(image)
+        matrix = imageToRas(image) if exported.matrix is None else np.linalg.inv(exported.matrix) @ imageToRas(image)
         for label in labels:
             _addSegment(node, label, values, boxes.get(label.value), matrix)
     return node
@@ -100,15 +96,20 @@ def noteOrigin(node, volumeNode, model: Path | None) -> None:
 
     Args:
         node: the segmentation.
-        volumeNode: the scan.
+        volumeNode: the scan; None: it is not in the scene.
         model: folder of the model; None: not known. One from elsewhere has no study.
     """
-    node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID())
+    node.SetNodeReferenceID(SCAN_ROLE, volumeNode.GetID() if volumeNode else None)
     study = studyOf(model) if model is not None else None
     if study is None:
         node.RemoveAttribute(STUDY_ATTRIBUTE)  # that of the segments which were replaced
     else:
         node.SetAttribute(STUDY_ATTRIBUTE, str(study.absolute()))
+
+
+def isResult(node) -> bool:
+    """Whether a segmentation was found by a model in a scan; it stays so in a scene that is saved and loaded."""
+    return node.GetNodeReferenceID(SCAN_ROLE) is not None
 
 
 def noteConfidence(node, confidence: Mapping[str, float | None] | None) -> None:
@@ -127,21 +128,11 @@ def confidenceOf(node) -> dict[str, float | None]:
 
 def _likelyPlacement(image: sitk.Image, volumeNode) -> Placement:
     """How a volume lay when it was exported: unmoved where its label map has its own grid, else most likely as now."""
-    own = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(own)
     if image.GetSize() != volumeNode.GetImageData().GetDimensions():
         return placement(volumeNode)
     ends = np.diag([*image.GetSize(), 1.0])  # along each axis
-    apart = (_imageToRas(image) - slicer.util.arrayFromVTKMatrix(own)) @ ends
+    apart = (imageToRas(image) - ijkToRas(volumeNode)) @ ends
     return UNMOVED if np.abs(apart).max() < SAME_GRID * min(image.GetSpacing()) else placement(volumeNode)
-
-
-def _imageToRas(image: sitk.Image) -> np.ndarray:
-    """Voxels of an image (LPS) to RAS, 4 x 4."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    return RAS_TO_LPS @ matrix
 
 
 def _addSegment(node, label: Label, values: np.ndarray, box: Box | None, matrix: np.ndarray) -> None:

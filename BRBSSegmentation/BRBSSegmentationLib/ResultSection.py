@@ -11,13 +11,14 @@ from slicer.i18n import tr as _
 from BRBSTrainingLib.Annotation import editInSegmentEditor
 from BRBSTrainingLib.RowTable import NEUTRAL, Row, RowTable
 from BRBSTrainingLib.SceneNode import SceneNode
+from BRBSTrainingLib.SceneScans import SOURCE_ATTRIBUTE
 from BRBSTrainingLib.Section import onClick
 from BRBSTrainingLib.SegmentVolumes import segmentVolumes
 from BRBSTrainingLib.StudyFolder import StudyFolder
 
 from .Confidence import confidenceAdvice, confidenceMark, confidenceText
 from .Measurements import measurementTable
-from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE, STUDY_ATTRIBUTE, confidenceOf
+from .ResultNode import SCAN_ROLE, STUDY_ATTRIBUTE, confidenceOf
 
 
 class ResultSection:

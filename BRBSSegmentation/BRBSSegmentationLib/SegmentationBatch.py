@@ -11,6 +11,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
+from brbs.image_files import bare_name
 from brbs.label_schema import Label, LabelSchema
 from brbs.model_description import read_description
 from brbs.result_table import RUNNING, SCAN_EVENT, WAITING
@@ -60,7 +61,7 @@ class SegmentationBatch(BackgroundJob):
 
     def __init__(self, output: Path, process: subprocess.Popen | None = None) -> None:
         super().__init__(Path(output) / BATCH_FOLDER, process)
-        self.output, self._tidied = Path(output), False
+        self.output, self._tidied, self._seenState = Path(output), False, ""
         try:
             listed = listed_scans(self.folder / LIST_FILE)
         except InputError:  # none was begun here
@@ -69,7 +70,7 @@ class SegmentationBatch(BackgroundJob):
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it has not ended yet, as far as is known."""
         return not self._tidied and super().active
 
     @property
@@ -95,10 +96,26 @@ class SegmentationBatch(BackgroundJob):
             scan = Path(event["input"])
             found = (event.get("volumes") or {}, event.get("confidence") or {})
             self.scans[scan] = BatchScan(scan, event["state"], Path(event["output"]), event.get("message", ""), *found)
-        if not events and not self.active:
+        if not events and self.isOver:
             self._tidy()
             return True
-        return bool(events)
+        before, self._seenState = self._seenState, self.state
+        return bool(events) or self._seenState != before
+
+    def lack(self, scan: Path) -> str:
+        """Why a scan of it cannot be loaded, for people; empty: it can be."""
+        if self.isExport(scan):
+            text = _("{name}: was only in the scene and is gone from it; load it again")
+        elif not scan.exists():
+            text = _("{path}: no such file; put it back")
+        else:
+            return ""
+        told = text.format(name=bare_name(scan), path=scan)
+        return _("{told}. Its segmentation is shown without it.").format(told=told)
+
+    def isExport(self, scan: Path) -> bool:
+        """Whether a scan is a copy that was made for the batch alone."""
+        return self.folder / EXPORTS in scan.parents
 
     def _tidy(self) -> None:
         """Scans that were exported for the batch alone are not needed any longer; one at work is waiting again."""
@@ -114,7 +131,7 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
 
     Args:
         scan: of the batch.
-        volumeNode: it, loaded.
+        volumeNode: it, loaded; None: it is not in the scene.
         batch: names and colours come from its model where the label map's file has none; otherwise the model need not
             be there.
 
@@ -125,8 +142,8 @@ def loadResult(scan: BatchScan, volumeNode, batch: SegmentationBatch):
         InputError: the label map is gone or cannot be read.
     """
     labels = () if read_label_schema(scan.labels) else _modelLabels(scan, batch)
-    wasExported = batch.folder / EXPORTS in scan.scan.parents
-    node = showResult(scan.labels, volumeNode, labels=labels, exported=None if wasExported else UNMOVED)
+    exported = None if batch.isExport(scan.scan) else UNMOVED
+    node = showResult(scan.labels, volumeNode, labels=labels, exported=exported)
     noteConfidence(node, scan.confidence or None)
     noteOrigin(node, volumeNode, batch.model)
     return node

@@ -15,11 +15,12 @@ from BRBSTrainingLib.Annotation import scanNode
 from BRBSTrainingLib.DeviceSelector import DeviceSelector
 from BRBSTrainingLib.EngineReport import EngineReport
 from BRBSTrainingLib.FormConnection import FormConnection
+from BRBSTrainingLib.SceneScans import SOURCE_ATTRIBUTE
 
 from .BatchSection import BatchSection
 from .ModelSection import ModelSection
 from .RankingSection import RankingSection
-from .ResultNode import SCAN_ROLE, SOURCE_ATTRIBUTE
+from .ResultNode import SCAN_ROLE, isResult
 from .ResultSection import ResultSection
 from .SegmentationBatch import BatchScan, SegmentationBatch, loadResult
 from .SegmentationRun import FAILED, FINISHED, SEGMENTED, SegmentationRun, componentsOf
@@ -41,7 +42,8 @@ class SegmentationPanel:
         self._form = FormConnection(ui)
         self._run: SegmentationRun | None = None
         self._report = EngineReport(logic.engine)
-        self._asked = False
+        self._asked: str | None = None  # which Python
+        self._problem = ""  # of the engine, as it was told
         self._devices = DeviceSelector(ui.deviceSelector)
         self._ranking = RankingSection(
             ui, logic, self.guard, lambda: self._devices.device, lambda: self._running, self._openRanked
@@ -54,6 +56,7 @@ class SegmentationPanel:
         ui.applyButton.connect("clicked(bool)", lambda checked: self.guard(self._apply))
         ui.cancelButton.connect("clicked(bool)", lambda checked: self.guard(self._cancel))
         ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._updateButtons())
+        ui.outputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._outputChosen)
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MILLISECONDS)
         self._timer.connect("timeout()", self.tick)
@@ -67,14 +70,13 @@ class SegmentationPanel:
         """Stops watching; a batch goes on."""
         self._timer.stop()
         self.setParameters(None)
+        self._batch.close()
         self._ranking.close()
         self._report.close()
 
     def enter(self) -> None:
-        """The module is shown: there may be new models, or the result may have been edited."""
-        if not self._asked:
-            self._asked = True
-            self._report.ask(timed=False)
+        """The module is shown: there may be new models or another engine, or the result may have been edited."""
+        self._askEngine()
         self._models.update()
         self._result.update()
         self._ranking.update()
@@ -89,6 +91,12 @@ class SegmentationPanel:
             self._models.choose(parameters.model)
         self._updateButtons()
         self._result.update()
+
+    def takeUpResult(self) -> None:
+        """A scene was loaded: shows the newest result in it, unless one is shown already."""
+        results = [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if isResult(node)]
+        if results and self._result.node is None:
+            self._result.show(results[-1])
 
     def leaveScene(self) -> None:
         """The scene is closed: what is being made of its volumes is given up; a batch that runs goes on."""
@@ -121,16 +129,21 @@ class SegmentationPanel:
         """Takes in what the engine has done."""
         if self._report.poll():
             self._takeReport()
-        if self._run is not None:
-            self._follow(self._run)
-        self.guard(self._batch.tick)
+        changed = self._run is not None and self._follow(self._run)
+        try:
+            changed = self._batch.tick() or changed
+        except InputError as error:
+            self.say(str(error))
+            changed = True
         self._ranking.tick()
-        hurried = self._batch.busy or self._running
+        if changed:
+            self._updateButtons()
+        hurried = self._batch.isPreparing or self._running
         self._timer.setInterval(HURRIED_MILLISECONDS if hurried else TICK_MILLISECONDS)
 
-    def _follow(self, run: SegmentationRun) -> None:
+    def _follow(self, run: SegmentationRun) -> bool:
         if not run.active:
-            return
+            return False
         shown = run.node is not None
         changed = run.poll()
         self._ui.stateLabel.text = self._stateText()
@@ -138,11 +151,30 @@ class SegmentationPanel:
             self._show(run.node)
         elif changed:
             self._result.update()
+        return changed
+
+    def _askEngine(self) -> None:
+        """Asks the engine unless it has said that it can be used; another Python may have been chosen meanwhile."""
+        python = self._logic.engine.python
+        if self._asked == python and (self._report.usable or self._report.busy):
+            return
+        self._asked = python
+        self._report.ask(timed=False)
+        if not self._report.busy:  # it cannot be started
+            self._takeReport()
 
     def _takeReport(self) -> None:
         self._devices.show(self._report.content.get("devices", []))
+        before, self._problem = self._problem, ""
         if self._report.problem:
-            self.say(" ".join([self._report.problem, _("BRBS Training helps with that.")]))
+            self._problem = " ".join([self._report.problem, _("BRBS Training helps with that.")])
+        if self._problem or self._ui.noticeLabel.text == before:
+            self.say(self._problem)
+
+    def _outputChosen(self, node) -> None:
+        """A result that was found before, as in a scene that was saved, is shown again."""
+        if node is not None and isResult(node):
+            self._result.show(node)
 
     def _modelChosen(self) -> None:
         if self._form.parameters is not None and self._models.model is not None:
@@ -203,13 +235,20 @@ class SegmentationPanel:
         scan = node.GetNodeReference(SCAN_ROLE)
         if scan is not None:  # it may have been deleted since
             slicer.util.setSliceViewerLayers(background=scan)
+        else:
+            _centreViews(node)
 
     def _openResult(self, volumeNode, scan: BatchScan, batch: SegmentationBatch) -> None:
-        """Shows what a batch has found in a scan."""
-        volumeNode = volumeNode or scanNode(scan.scan)
+        """Shows what a batch has found in a scan, alone where the scan is gone."""
+        lack = batch.lack(scan.scan) if volumeNode is None else ""
+        if volumeNode is None and not lack:
+            volumeNode = scanNode(scan.scan)
         node = loadResult(scan, volumeNode, batch)
-        self._ui.inputSelector.setCurrentNode(volumeNode)
+        if volumeNode is not None:
+            self._ui.inputSelector.setCurrentNode(volumeNode)
         self._show(node)
+        if lack:
+            self.say(lack)
 
     def _openRanked(self, scan: Path) -> None:
         """Loads a scan of the study and segments it, so that it only has to be corrected."""
@@ -220,3 +259,12 @@ class SegmentationPanel:
         self._ui.inputSelector.setCurrentNode(volumeNode)
         self._form.parameters.outputSegmentation = None
         self._apply()
+
+
+def _centreViews(segmentationNode) -> None:
+    """Moves the slice views to a segmentation, which they may be far from where no scan is loaded."""
+    bounds = [0.0] * 6
+    segmentationNode.GetRASBounds(bounds)
+    centre = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2])]
+    node = slicer.vtkMRMLSliceNode
+    node.JumpAllSlices(slicer.mrmlScene, *centre, node.CenteredJumpSlice)

@@ -18,6 +18,7 @@ from .ResultNode import noteConfidence, noteOrigin, placement, showResult
 from .SegmentationWorker import SegmentationWorker
 
 SENT, SEGMENTED, FINISHED, FAILED = "sent", "segmented", "finished", "failed"
+UNCERTAINTY_ROLE = "BRBS.UncertaintyVolume"  # under which a result refers to it
 
 
 class SegmentationRun:
@@ -121,11 +122,22 @@ class SegmentationRun:
     def _showUncertainty(self) -> None:
         if self._uncertainty is None or not self._uncertainty.exists():
             return
-        unseen = {"show": False}  # the views keep what they show
-        self.uncertaintyNode = slicer.util.loadVolume(str(self._uncertainty), unseen)
-        self.uncertaintyNode.SetName(_("{name} uncertainty").format(name=self.node.GetName()))
-        self.uncertaintyNode.SetAttribute(UNCERTAINTY, "1")
-        self.uncertaintyNode.SetAndObserveStorageNodeID(None)  # the file is only on its way
+        node = self.node.GetNodeReference(UNCERTAINTY_ROLE) or self._addUncertaintyNode()
+        storage = slicer.vtkMRMLNRRDStorageNode()  # not of the scene: the file is only on its way
+        storage.SetFileName(str(self._uncertainty))
+        if not storage.ReadData(node):
+            problem = _("{name}: its uncertainty volume cannot be read; press Apply again")
+            raise InputError(problem.format(name=self._name))
+        self.uncertaintyNode = node
+
+    def _addUncertaintyNode(self):
+        """Adds an empty volume for the uncertainty of this result and of those that take its place."""
+        name = _("{name} uncertainty").format(name=self.node.GetName())
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        node.CreateDefaultDisplayNodes()
+        node.SetAttribute(UNCERTAINTY, "1")
+        self.node.SetNodeReferenceID(UNCERTAINTY_ROLE, node.GetID())
+        return node
 
     def _end(self, state: str, message: str) -> None:
         self.state, self.message = state, message

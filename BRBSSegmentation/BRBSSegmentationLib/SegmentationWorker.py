@@ -23,22 +23,20 @@ class SegmentationWorker:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._temporary: tempfile.TemporaryDirectory | None = None
         self._process: subprocess.Popen | None = None
         self._python = ""
         self._count = 0
 
     @property
     def folder(self) -> Path:
-        """For scans and results on their way."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="BRBS-", ignore_cleanup_errors=True)
-        return Path(self._folder.name)
+        """For requests, scans and results on their way; the process removes it if this one dies."""
+        return self._home / f"worker {self._count}"
 
     @property
     def client(self) -> WorkerClient:
         """To send requests with, and to read answers."""
-        return WorkerClient(self._workFolder)
+        return WorkerClient(self.folder)
 
     @property
     def alive(self) -> bool:
@@ -56,15 +54,15 @@ class SegmentationWorker:
         self._end()
         self._count += 1  # what a dead worker has left behind does not concern its successor
         self._python = self._engine.python
-        options = ["--folder", self._workFolder, "--parent", os.getpid()]
+        options = ["--folder", self.folder, "--parent", os.getpid()]
         self._process = self._engine.start(["-m", "brbs", "worker", *options], self._log)
 
     def close(self) -> None:
         """Ends the process and removes its files."""
         self._end()
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
 
     @property
     def lastLine(self) -> str:
@@ -73,12 +71,14 @@ class SegmentationWorker:
         return (text.strip().splitlines() or [_("it printed nothing")])[-1]
 
     @property
-    def _workFolder(self) -> Path:
-        return self.folder / f"worker {self._count}"
+    def _home(self) -> Path:
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="BRBS-", ignore_cleanup_errors=True)
+        return Path(self._temporary.name)
 
     @property
     def _log(self) -> Path:
-        return self.folder / f"worker {self._count}.txt"
+        return self._home / f"worker {self._count}.txt"
 
     def _end(self) -> None:
         if self.alive:

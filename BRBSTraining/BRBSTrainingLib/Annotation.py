@@ -16,6 +16,7 @@ from brbs.label_schema import LabelSchema
 
 from .SegmentationTemplate import newSegmentation
 from .SegmentVolumes import segmentVolumes
+from .VolumeExport import readFile
 
 SCAN_ATTRIBUTE, STUDY_ATTRIBUTE = "BRBS.AnnotatedScan", "BRBS.AnnotatedFor"
 EDITOR_TAG = "SegmentEditor"  # the editor node that Slicer's own Segment Editor module looks for
@@ -100,16 +101,32 @@ def scanNode(scan: Path):
     Raises:
         InputError: it cannot be loaded.
     """
-    files = _slices(scan) if is_dicom_folder(scan) else [scan]
+    files = scanFiles(scan)
     return _loadedVolume(files) or _load(scan, files[0])
 
 
+def scanFiles(scan: Path) -> list[Path]:
+    """The file of a scan, or those that the engine takes from a DICOM folder: the series with most slices.
+
+    Raises:
+        InputError: the folder holds no series.
+    """
+    if not is_dicom_folder(scan):
+        return [scan]
+    series = series_files(scan)
+    if not series:
+        problem = _("{folder}: holds no DICOM series; put its slices back, or remove the scan from the study")
+        raise InputError(problem.format(folder=scan))
+    return list(map(Path, series[0]))
+
+
 def editInSegmentEditor(segmentationNode, volumeNode) -> None:
-    """Opens Slicer's Segment Editor on a segmentation and its scan."""
+    """Opens Slicer's Segment Editor on a segmentation and its scan; None: that is not in the scene."""
     editor = _editorNode()
     editor.SetAndObserveSegmentationNode(segmentationNode)
     editor.SetAndObserveSourceVolumeNode(volumeNode)
-    slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
+    if volumeNode is not None:
+        slicer.util.setSliceViewerLayers(background=volumeNode, fit=True)
     slicer.util.selectModule("SegmentEditor")
 
 
@@ -130,22 +147,10 @@ def endAnnotation(segmentationNode) -> None:
     segmentationNode.RemoveAttribute(STUDY_ATTRIBUTE)
 
 
-def _slices(folder: Path) -> list[Path]:
-    """Files of the series that the engine takes from a DICOM folder: the one with most slices."""
-    series = series_files(folder)
-    if not series:
-        problem = _("{folder}: holds no DICOM series; put its slices back, or remove the scan from the study")
-        raise InputError(problem.format(folder=folder))
-    return list(map(Path, series[0]))
-
-
 def _loadedVolume(files: Collection[Path]):
     """The volume node that was read from one of the files, if there is one."""
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        storage = node.GetStorageNode()
-        if storage is not None and storage.GetFileName() and Path(storage.GetFileName()) in files:
-            return node
-    return None
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return next((node for node in nodes if readFile(node) in files), None)
 
 
 def _load(scan: Path, file: Path):

@@ -12,8 +12,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
-from brbs.job import ACTIVE_STATES, JobReader
 
+from .JobWatch import JobWatch
 from .ProcessTree import askTreeToEnd
 
 LOG_FILE = "log.txt"
@@ -32,7 +32,7 @@ class BackgroundJob:
 
     def __init__(self, folder: Path, process: subprocess.Popen | None = None) -> None:
         self.folder = Path(folder)
-        self._reader, self._process = JobReader(self.folder), process
+        self._reader, self._process = JobWatch(self.folder, process), process
         self._offset = 0
 
     @property
@@ -46,14 +46,18 @@ class BackgroundJob:
     @property
     def state(self) -> str:
         """One of "queued", "running", "paused", "stopping", "finished" and "failed"."""
-        ended = self._process is not None and self._process.poll() is not None  # also buries the process
-        state = self._reader.state
-        return "failed" if ended and state in ("queued", "stopping", *ACTIVE_STATES) else state
+        return self._reader.state
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it has not ended yet, as far as is known."""
         return self.state not in ENDED_STATES
+
+    @property
+    def isOver(self) -> bool:
+        """Whether it has ended for certain: it says so, or its process is gone. One that is only silent may go on."""
+        content = self.description
+        return content.get("state") in ENDED_STATES or self._reader.is_gone(content)
 
     @property
     def progress(self) -> float:

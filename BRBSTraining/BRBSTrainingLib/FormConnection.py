@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import slicer
+
 
 class FormConnection:
     """Connects a form to one parameter node after the other.
@@ -28,3 +30,9 @@ class FormConnection:
         if parameters is not None:
             self._tag = parameters.connectGui(self._ui)
         return True
+
+
+def sceneHasParameters(moduleName: str) -> bool:
+    """Whether the scene was saved with a module's parameter node; closing a scene leaves an empty one there."""
+    node = slicer.mrmlScene.GetSingletonNode(moduleName, "vtkMRMLScriptedModuleNode")
+    return node is not None and node.GetAttribute("ModuleName") is not None

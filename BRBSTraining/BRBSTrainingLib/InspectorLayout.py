@@ -31,7 +31,7 @@ class InspectorLayout:
 
     def __init__(self, shown: InspectorScene) -> None:
         self._shown = shown
-        self._before: int | None = None
+        self._before = slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView  # if a scene was saved side by side
 
     @property
     def sideBySide(self) -> bool:
@@ -56,15 +56,19 @@ class InspectorLayout:
 
     def hide(self) -> None:
         """Goes back to the layout before, with the generated volume in all its slice views."""
-        if self.sideBySide and self._before is not None:
+        if self.sideBySide:
             _layoutNode().SetViewArrangement(self._before)
-        self._shown.limitField([])
+        self.leave()
         names = []
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if composite.GetLayoutName() not in CONTENTS:
                 self._fill(composite, GENERATED, GENERATED_LABELS)
                 names.append(composite.GetLayoutName())
         _fitViews(names)
+
+    def leave(self) -> None:
+        """The three views are no longer seen: the displacement is drawn in all views again."""
+        self._shown.limitField([])
 
     def lay(self, role: str | None, opacity: float) -> None:
         """Lays a volume over the generated one, wherever that is shown.

@@ -16,6 +16,8 @@ from brbs.files import read_json
 from brbs.label_schema import Label, LabelSchema
 from brbs.volumes import read_label_map, read_label_schema
 
+from .WorldImage import imageToRas
+
 
 @dataclass(frozen=True)
 class InspectorSample:
@@ -67,7 +69,7 @@ class InspectorSample:
 
         return cls(
             schema=schema,
-            ijkToRas=_ijkToRas(atlas),
+            ijkToRas=imageToRas(atlas),
             atlas=image(files.ATLAS),
             atlasLabels=classes(files.ATLAS_LABELS),
             styleDifference=image(files.STYLE_DIFFERENCE),
@@ -102,11 +104,3 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(_("{path}: no such file; generate again").format(path=path))
     return path
-
-
-def _ijkToRas(image: sitk.Image) -> np.ndarray:
-    """Voxels (column, row, slice) of an image in LPS to RAS, (4, 4)."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
-import qt
-import slicer
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
 from brbs.inspector_files import SAMPLES
 from brbs.settings import PATH_CONCENTRATION
 
+from .FileToSave import fileToSave
 from .InspectorChooser import InspectorChooser
 from .InspectorFigures import headers, rows, summary
 from .InspectorLayout import InspectorLayout
@@ -195,11 +192,18 @@ class InspectorSection(Section):
         if abs(alpha - self._ui.alphaSlider.value) > 10**-self._ui.alphaSlider.decimals:
             self._setSliders(alpha, self._shown.beta)
         self._ui.playPathButton.checked = self._path.playing
-        side = self._layout.sideBySide
-        if side != self._ui.sideBySideCheck.checked:  # the user has chosen another layout
-            self._ui.sideBySideCheck.blockSignals(True)
-            self._ui.sideBySideCheck.checked = side
-            self._ui.sideBySideCheck.blockSignals(False)
+        if self._layout.sideBySide != self._ui.sideBySideCheck.checked:
+            self._takeLayout(self._layout.sideBySide)
+
+    def _takeLayout(self, side: bool) -> None:
+        """The user has chosen another layout in Slicer's menu: other views keep what they show."""
+        self._ui.sideBySideCheck.blockSignals(True)
+        self._ui.sideBySideCheck.checked = side
+        self._ui.sideBySideCheck.blockSignals(False)
+        if side:
+            self._arrange()
+        else:
+            self._layout.leave()
 
     def _random(self) -> None:
         """Shares as training draws them."""
@@ -226,7 +230,8 @@ class InspectorSection(Section):
         self._following = False
 
     def _saveSheet(self) -> None:
-        path = self._chooseSheetFile()
+        title, parent = _("Save the sheet of samples"), self._ui.saveSheetButton
+        path = fileToSave(parent, title, "samples.png", _("Images (*.png)"))
         if path is None:
             return
         try:
@@ -234,17 +239,6 @@ class InspectorSection(Section):
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}; choose another place") from error
         self._session.say(_("Saved {path}.").format(path=path))
-
-    def _chooseSheetFile(self) -> Path | None:
-        """A .png file; None: the user does not want one. The dialogue has asked about the name as it was typed only."""
-        title = _("Save the sheet of samples")
-        path = qt.QFileDialog.getSaveFileName(self._ui.saveSheetButton, title, "samples.png", _("Images (*.png)"))
-        if not path or path.lower().endswith(".png"):
-            return Path(path) if path else None
-        whole = Path(f"{path}.png")
-        question = _("{path} exists already. Replace it?").format(path=whole)
-        wanted = not os.path.exists(whole) or slicer.util.confirmYesNoDisplay(question, title)
-        return whole if wanted else None
 
     # ---- views
 

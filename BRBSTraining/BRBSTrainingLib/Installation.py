@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import slicer
@@ -17,7 +18,8 @@ ANOTHER_PYTHON = "Or install PyTorch in another Python and choose it as engine P
 def install(missing: list[str]) -> None:
     """Installs the missing packages; asks before each download.
 
-    PyTorch comes by way of the PyTorch extension, which picks the build for the computer's GPU.
+    PyTorch comes by way of the PyTorch extension, which picks the build for the computer's GPU. Whether the engine can
+    use what was installed, its own report tells afterwards.
 
     Args:
         missing: names of the packages, as the engine reports them.
@@ -48,9 +50,20 @@ def _installTorch() -> None:
             "Manager, restart Slicer and press Install again."
         )
         raise InputError(f"{remedy} {_(ANOTHER_PYTHON)}") from error
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True) is None:
+    try:
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True)
+    except Exception:
+        if not _isInstalled("torch"):
+            raise
+        return  # the extension at last imports it into Slicer, which the engine does not need
+    if torch is None:
         refused = _("PyTorch was not installed; press Install to try again, the Python console tells what went wrong.")
         raise InputError(f"{refused} {_(ANOTHER_PYTHON)}")
+
+
+def _isInstalled(package: str) -> bool:
+    importlib.invalidate_caches()  # pip has run in a process of its own
+    return importlib.util.find_spec(package) is not None
 
 
 def _installRequirements() -> None:

@@ -10,7 +10,7 @@ from brbs.bundle_file import check_bundle
 from brbs.errors import InputError
 from brbs.model_description import MODEL_FILE, read_description
 
-from .StudyFolder import MODELS
+from .StudyFolder import MODELS, StudyFolder
 from .UserSettings import UserSettings
 
 
@@ -48,7 +48,8 @@ class KnownModel:
 
 def studyOf(model: Path) -> Path | None:
     """Folder of the study that a model's folder lies in; None for one from elsewhere."""
-    return model.parent.parent if model.parent.name == MODELS else None
+    folder = model.parent.parent
+    return folder if model.parent.name == MODELS and StudyFolder.holdsStudy(folder) else None
 
 
 def knownModels(settings: UserSettings) -> list[KnownModel]:
@@ -89,6 +90,6 @@ def _known(folder: Path) -> KnownModel | None:
         modified = (folder / MODEL_FILE).stat().st_mtime
     except (InputError, OSError):
         return None
-    ofStudy = folder.parent.name == MODELS
-    name = f"{folder.parent.parent.name} {folder.name}" if ofStudy else folder.name
+    study = studyOf(folder)
+    name = f"{study.name} {folder.name}" if study else folder.name
     return KnownModel(folder, name, description, modified)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 
 SAMPLE, INSPECTOR, UNCERTAINTY = "BRBS.Sample", "BRBS.Inspector", "BRBS.Uncertainty"  # attributes of such nodes
+SOURCE_ATTRIBUTE = "BRBS.Source"  # of a volume: the study's scan that it was loaded from
 
 
 def sceneScans() -> list:

@@ -7,7 +7,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .WorldImage import worldTransform
+from .WorldImage import linearToWorld
 
 CUBIC_MILLIMETRES = 1000  # in a mL
 
@@ -42,6 +42,5 @@ def _volume(image, value: int) -> float:
 
 def _scale(segmentationNode) -> float:
     """By how much a linear transform of the node enlarges volumes; one that bends is left out of account."""
-    linear = vtk.vtkTransform()
-    slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(segmentationNode), linear)
-    return abs(linear.GetMatrix().Determinant())
+    linear = linearToWorld(segmentationNode)
+    return 1.0 if linear is None else abs(np.linalg.det(linear))

@@ -20,7 +20,7 @@ def newSegmentation(volumeNode, schema: LabelSchema):
     Returns:
         The vtkMRMLSegmentationNode, with a display node.
     """
-    node = addSegmentationNode(volumeNode)
+    node = addSegmentationNode(volumeNode.GetName())
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     for label in schema.labels:
@@ -28,13 +28,13 @@ def newSegmentation(volumeNode, schema: LabelSchema):
     return node
 
 
-def addSegmentationNode(volumeNode):
+def addSegmentationNode(scanName: str):
     """Adds an empty segmentation, named after a scan, with a display node; no other node has its name.
 
     Returns:
         The vtkMRMLSegmentationNode.
     """
-    name = _("{volume} segmentation").format(volume=volumeNode.GetName())
+    name = _("{volume} segmentation").format(volume=scanName)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     return node

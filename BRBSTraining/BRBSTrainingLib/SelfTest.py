@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
+import unittest
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import slicer
 
+from brbs.checks import check_study, trainable
 from brbs.synthetic import STRUCTURES, make_subject
 
 from .EngineReport import EngineReport
@@ -22,24 +24,16 @@ STEPS = 5
 TIMEOUT_SECONDS = 300.0
 
 
-def trainTinyStudy(logic) -> str:
+def trainTinyStudy(logic) -> None:
     """Makes a study of nodes in the scene, trains a few steps, and looks at job, model, curves and a sample.
-
-    Returns:
-        What was found: "trained", or why the engine cannot train here (it is then checked that it says so).
 
     Raises:
         AssertionError: something is not as it should be.
+        unittest.SkipTest: all is well with the study, and the engine cannot train here; tells why.
     """
-    problem = engineProblem(logic)
-    if problem:
-        return problem
     with tempfile.TemporaryDirectory(prefix="BRBS Prüfung ", ignore_cleanup_errors=True) as folder:
-        study = logic.createStudy(Path(folder) / "study")
-        for number in range(2):
-            logic.addAtlas(study, *subjectNodes(number))
-        for number in range(2, 5):
-            logic.addUnlabeled(study, subjectNodes(number)[0])
+        study = makeTinyStudy(logic, Path(folder) / "study")
+        skipWithoutEngine(logic)
         job = logic.startTraining(study, steps=STEPS, device="cpu")
         assert logic.waitForJob(job, TIMEOUT_SECONDS), f"still {job.state}: {job.message}"
         assert job.state == "finished", f"{job.message}\n{job.log()}"
@@ -53,7 +47,24 @@ def trainTinyStudy(logic) -> str:
         assert any(table.GetNumberOfRows() > 0 for table in tables), "no curve was drawn"
         plots.remove()
         inspectTinyModel(logic, study, job.model)
-    return "trained"
+
+
+def makeTinyStudy(logic, folder: Path, atlases: int = 2, unlabeled: int = 3):
+    """Makes a study of nodes in the scene and checks the files that they became, for which no PyTorch is needed.
+
+    Raises:
+        AssertionError: something is not as it should be.
+    """
+    study = logic.createStudy(folder)
+    for number in range(atlases):
+        logic.addAtlas(study, *subjectNodes(number))
+    for number in range(atlases, atlases + unlabeled):
+        logic.addUnlabeled(study, subjectNodes(number)[0])
+    assert [label.name for label in study.study.schema.labels] == list(STRUCTURES.values())
+    items = check_study(study.folder)
+    assert [item.status for item in items] == ["ready"] * (atlases + unlabeled), items
+    assert trainable(study.study, items) is None
+    return study
 
 
 def inspectTinyModel(logic, study, model: Path) -> None:
@@ -78,17 +89,23 @@ def inspectTinyModel(logic, study, model: Path) -> None:
     assert shown.find(GENERATED) is None
 
 
-def engineProblem(logic) -> str:
-    """Why the engine cannot train on this computer; empty: it can."""
+def skipWithoutEngine(logic) -> None:
+    """Ends a test where the engine cannot compute on this computer.
+
+    Raises:
+        AssertionError: it does not say why.
+        unittest.SkipTest: why.
+    """
     report = EngineReport(logic.engine)
-    report.ask()
+    report.ask(timed=False)
     end = time.monotonic() + TIMEOUT_SECONDS
     while report.busy and time.monotonic() < end:
         report.poll()
         time.sleep(0.05)
     assert not report.busy, "the engine does not answer"
     assert report.usable or report.problem, "an engine that cannot be used has to say why"
-    return report.problem
+    if report.problem:
+        raise unittest.SkipTest(report.problem)
 
 
 def subjectNodes(number: int) -> tuple:

@@ -6,8 +6,15 @@ import math
 
 from slicer.i18n import tr as _
 
-from brbs.expected_time import FEWEST_STEPS, expected_seconds, time_share, voxels_in, working_voxels
-from brbs.settings import DEFAULT_PRESET, PAPER, PRESETS, Settings, with_preset
+from brbs.expected_time import (
+    FEWEST_STEPS,
+    expected_seconds,
+    time_share,
+    voxels_in,
+    with_structures,
+    working_voxels,
+)
+from brbs.settings import DEFAULT_PRESET, PRESETS, Settings, is_published, with_preset
 
 from .AdvancedForm import AdvancedForm
 from .AllDevices import ALL_GPUS, oneDevice
@@ -86,9 +93,8 @@ class SettingsSection(Section):
 
     def expectedSeconds(self) -> float | None:
         """How long all steps of the preset take on the chosen device; None: not known."""
-        device = self._timedDevice(self.device)
         atlases = [item for item in self._session.items if item.labels is not None and item.usable]
-        if device is None or not atlases:
+        if not atlases or (device := self._chosenDevice()) is None:
             return None
         settings = self._session.study.study.settings
         return expected_seconds(device, self._voxels(device), PRESETS[self.preset].steps, settings)
@@ -100,7 +106,7 @@ class SettingsSection(Section):
 
     def _coarser(self) -> str:
         """What the time limit does to the working grid; empty: nothing."""
-        settings, device = self._session.study.study.settings, self._timedDevice(self.device)
+        settings, device = self._session.study.study.settings, self._chosenDevice()
         factor = (self._voxels(device) / voxels_in(device, self.minutes, settings)) ** (1 / 3)
         if settings.spacing is not None or factor < 1.05:
             return ""
@@ -124,6 +130,11 @@ class SettingsSection(Section):
         share = time_share(timed, job.description["steps"], settings, progress) if timed else progress
         return elapsed * (1 - share) / share
 
+    def _chosenDevice(self) -> dict | None:
+        """The device that is chosen, with its speed for the study's structures; None: not known."""
+        device, labels = self._timedDevice(self.device), self._session.study.study.schema.labels
+        return device and with_structures(device, len(labels))
+
     def _timedDevice(self, name: str) -> dict | None:
         timed = [device for device in self._session.report.content.get("devices", []) if not device.get("error")]
         # All GPUs together take as long for a step as the first of them alone.
@@ -139,12 +150,9 @@ class SettingsSection(Section):
         """A study with the publication's settings is shown as such, whatever the scene says."""
         if self._parameters is None or self._session.study is None:
             return
-        if self._isPaper(self._session.study) != (self.preset == "paper"):
-            self._parameters.preset = "paper" if self._isPaper(self._session.study) else DEFAULT_PRESET
-
-    @staticmethod
-    def _isPaper(study) -> bool:
-        return study.study.settings == PAPER
+        published = is_published(self._session.study.study.settings)
+        if published != (self.preset == "paper"):
+            self._parameters.preset = "paper" if published else DEFAULT_PRESET
 
 
 def durationText(seconds: float) -> str:

@@ -17,16 +17,17 @@ from brbs.label_schema import LabelSchema
 from brbs.pairing import Found, find_pairs
 from brbs.study import with_dataset_names
 
-from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation
+from .Annotation import Annotation, annotatedVolume, annotations, beginAnnotation, endAnnotation, scanFiles
 from .EngineReport import EngineReport
 from .SceneImport import exportedFile, scanFile
 from .SceneNode import SceneNode
-from .SceneScans import sceneScans
+from .SceneScans import SOURCE_ATTRIBUTE, sceneScans
 from .StudyChecker import StudyChecker
 from .StudyFolder import StudyFolder
 from .TrainingJob import TrainingJob
 from .TrainingPlots import TrainingPlots
 from .TrainingWatch import TrainingWatch
+from .VolumeExport import readFile
 
 EXPORT_SECONDS = 0.03  # of one tick that exports of waiting volumes may begin in
 STUDY, FILES, ENGINE, JOB, NOTICE = "study", "files", "engine", "job", "notice"
@@ -255,8 +256,10 @@ class StudySession:
             return _("Create or open a study first.")
         if self.job is not None and self.job.active:
             return _("This study is being trained.")
-        if self._waiting or self._checkDue:
+        if self._waiting:
             return _("{count} volumes are still being added.").format(count=len(self._waiting))
+        if self._checkDue:
+            return _("The added volumes are still to be checked.")
         reason = trainable(self.study.study, self.items)
         if reason is not None:
             return self._checker.problem or reason
@@ -388,6 +391,8 @@ def _imagesOf(path: Path) -> list[Path]:
 
 
 def _isIn(node, known: set[Path]) -> bool:
-    storage = node.GetStorageNode()
-    read = Path(storage.GetFileName()) if storage is not None and storage.GetFileName() else None
-    return read in known or exportedFile(node) in known
+    """Whether a volume is one of these scans: read from it or from a slice of it, or exported to it."""
+    file, source = readFile(node), node.GetAttribute(SOURCE_ATTRIBUTE)
+    if not known.isdisjoint({file, exportedFile(node), Path(source) if source else None}):
+        return True
+    return file is not None and file.parent in known and file in scanFiles(file.parent)

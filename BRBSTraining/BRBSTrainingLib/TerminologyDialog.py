@@ -29,6 +29,15 @@ def askTerminology(terminology: str, parent) -> str | None:
     if terminology:
         logic.DeserializeTerminologyEntry(terminology, entry)
     dialog = qt.QDialog(parent)
+    try:
+        chosen = _choose(dialog, entry)
+    finally:
+        dialog.deleteLater()  # else it would live as long as its parent
+    return logic.SerializeTerminologyEntry(entry) if chosen else None
+
+
+def _choose(dialog, entry) -> bool:
+    """Shows the terminologies in the dialogue; true where the user has chosen one, which the entry then is."""
     dialog.setWindowTitle(_("Terminology"))
     navigator = slicer.qSlicerTerminologyNavigatorWidget()
     navigator.setTerminologyEntry(entry)
@@ -38,6 +47,4 @@ def askTerminology(terminology: str, parent) -> str | None:
     layout = qt.QVBoxLayout(dialog)
     layout.addWidget(navigator)
     layout.addWidget(buttons)
-    if dialog.exec_() != qt.QDialog.Accepted or not navigator.terminologyEntry(entry):
-        return None
-    return logic.SerializeTerminologyEntry(entry)
+    return dialog.exec_() == qt.QDialog.Accepted and navigator.terminologyEntry(entry)

@@ -36,16 +36,21 @@ def _problem(volumeNode) -> str:
     return ""
 
 
+def readFile(volumeNode) -> Path | None:
+    """The file that a volume was read from or written to last, of a DICOM series its first slice; None: none."""
+    storage = volumeNode.GetStorageNode()
+    return Path(storage.GetFullNameFromFileName()) if storage is not None and storage.GetFileName() else None
+
+
 def volumeFile(volumeNode) -> Path | None:
     """The one file on disk that holds just what the scene shows of the volume; None where there is none.
 
     Volumes changed since they were read, moved by a transform, read from a DICOM series or placed other than their
     file says have none, nor has what is no scan (:func:`checkVolume`).
     """
-    storage = volumeNode.GetStorageNode()
-    if _problem(volumeNode) or storage is None or not storage.GetFileName() or storage.GetNumberOfFileNames() > 1:
+    path = readFile(volumeNode)
+    if _problem(volumeNode) or path is None or volumeNode.GetStorageNode().GetNumberOfFileNames() > 1:
         return None
-    path = Path(storage.GetFullNameFromFileName())
     moved = volumeNode.GetParentTransformNode() is not None
     if moved or volumeNode.GetModifiedSinceRead() or not image_suffix(path) or not path.is_file():
         return None

@@ -22,6 +22,29 @@ def worldTransform(node) -> vtk.vtkGeneralTransform:
     return transform
 
 
+def linearToWorld(node) -> np.ndarray | None:
+    """The transform from a node's own coordinates to those of the scene, 4 x 4; None where it bends space."""
+    linear = vtk.vtkTransform()
+    if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(node), linear):
+        return None
+    return slicer.util.arrayFromVTKMatrix(linear.GetMatrix())
+
+
+def ijkToRas(volumeNode) -> np.ndarray:
+    """Voxels (column, row, slice) of a volume to its own coordinates, 4 x 4."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def imageToRas(image: sitk.Image) -> np.ndarray:
+    """Voxels (column, row, slice) of an image, which lies in LPS, to RAS, 4 x 4."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return RAS_TO_LPS @ matrix
+
+
 def needsResampling(volumeNode) -> bool:
     """Whether the volume has no regular grid in the scene: a bending or shearing transform, or oblique axes."""
     matrix = _worldMatrix(volumeNode)
@@ -40,7 +63,7 @@ def worldGrid(volumeNode):
     extent = volumeNode.GetImageData().GetExtent()
     matrix = _worldMatrix(volumeNode)
     if needsResampling(volumeNode):
-        own = _ijkToRas(volumeNode) if matrix is None else matrix
+        own = ijkToRas(volumeNode) if matrix is None else matrix
         matrix, extent = _regularGrid(own, _probes(volumeNode))
     return _oriented(extent, matrix)
 
@@ -58,7 +81,7 @@ def worldImage(volumeNode):
     if not needsResampling(volumeNode):
         grid.GetPointData().SetScalars(image.GetPointData().GetScalars())
         return grid
-    own = _oriented(image.GetExtent(), _ijkToRas(volumeNode))
+    own = _oriented(image.GetExtent(), ijkToRas(volumeNode))
     own.GetPointData().SetScalars(image.GetPointData().GetScalars())
     return resampled(own, grid, worldTransform(volumeNode), linear=True, background=image.GetScalarRange()[0])
 
@@ -104,16 +127,8 @@ def toSimpleITK(array: np.ndarray, grid) -> sitk.Image:
 
 def _worldMatrix(volumeNode) -> np.ndarray | None:
     """Voxel to scene coordinates as a 4 x 4 matrix; None where the transform bends space."""
-    linear = vtk.vtkTransform()
-    if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(worldTransform(volumeNode), linear):
-        return None
-    return slicer.util.arrayFromVTKMatrix(linear.GetMatrix()) @ _ijkToRas(volumeNode)
-
-
-def _ijkToRas(volumeNode) -> np.ndarray:
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
+    linear = linearToWorld(volumeNode)
+    return None if linear is None else linear @ ijkToRas(volumeNode)
 
 
 def _imageToWorld(image) -> np.ndarray:
@@ -131,7 +146,7 @@ def _probes(volumeNode) -> np.ndarray:
     """Points all over the volume in scene coordinates, (points, 3)."""
     extent = np.reshape(volumeNode.GetImageData().GetExtent(), (3, 2))
     voxels = itertools.product(*(np.linspace(low, high, PROBES) for low, high in extent))
-    points = np.array([[*voxel, 1.0] for voxel in voxels]) @ _ijkToRas(volumeNode).T
+    points = np.array([[*voxel, 1.0] for voxel in voxels]) @ ijkToRas(volumeNode).T
     transform = worldTransform(volumeNode)
     return np.array([transform.TransformPoint(point[:3]) for point in points])
 

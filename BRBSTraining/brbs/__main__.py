@@ -12,7 +12,8 @@ from dataclasses import fields
 
 from . import __version__, commands, segment_command, train_command
 from .components import COMPONENTS
-from .errors import InputError
+from .errors import InputError, memory_was_short
+from .expected_time import FEWEST_STEPS
 from .launcher import world
 from .ranking import RANKING_FILE
 from .scan_files import ALL
@@ -70,7 +71,7 @@ def _add_train(subparsers) -> None:
     command.add_argument("--output", metavar="MODEL", required=True, help="folder of the model")
     lengths = ", ".join(f"{name} {preset.steps}" for name, preset in PRESETS.items())
     minutes = "training time in minutes, instead of the preset's steps; with --steps, what is used up first ends it;"
-    minutes += " few make voxels coarser, until 1200 steps fit (not with --spacing)"
+    minutes += f" few make voxels coarser, until {FEWEST_STEPS} steps fit (not with --spacing)"
     command.add_argument("--minutes", type=float, help=minutes)
     command.add_argument("--steps", type=int, help=f"number of steps (default without --minutes: {lengths})")
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
@@ -123,7 +124,8 @@ def _add_segment(subparsers) -> None:
     command.add_argument("--format", metavar="SUFFIX", help=about)
     about = "write volumes and confidences of each scan to this CSV table"
     command.add_argument("--table", metavar="FILE.csv", help=about)
-    about = "skip scans that the table lists as finished, if neither they nor the model have changed"
+    about = "skip scans that the table lists as finished, if neither they nor the model have changed, and --components"
+    about += " and --probabilities are the same"
     command.add_argument("--skip-finished", action="store_true", help=about)
     command.add_argument("--job", metavar="DIR", help="folder in which others watch or stop the batch")
     command.add_argument("--probabilities", action="store_true", help="write an image of each class's probability too")
@@ -181,7 +183,7 @@ def _add_worker(subparsers) -> None:
     command.add_argument("--folder", required=True, metavar="DIR", help="folder of requests and answers")
     about = "exit after this many minutes without a request (default: 10)"
     command.add_argument("--idle-minutes", type=float, default=10.0, help=about)
-    about = "exit when the process with this ID ends (default: only when idle)"
+    about = "exit when the process with this ID ends, and remove --folder if it is temporary (default: only when idle)"
     command.add_argument("--parent", type=int, metavar="PID", help=about)
 
 
@@ -233,8 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; bad input is told in one message.
 
     Returns:
-        Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk), 3 `check` has found
-        what cannot be used, 130 interrupted.
+        Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk, too little memory), 3
+        `check` has found what cannot be used, 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -252,8 +254,11 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"brbs: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except MemoryError:
-        print("brbs: this computer's memory is too small for this; close other programs", file=sys.stderr)
+    except (RuntimeError, MemoryError) as error:
+        if not memory_was_short(error):
+            raise
+        remedy = "close other programs, crop the scans, or take --device cpu in place of a GPU"
+        print(f"brbs: this computer's memory, or its GPU's, is too small for this; {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("brbs: interrupted", file=sys.stderr)

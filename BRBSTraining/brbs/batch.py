@@ -40,9 +40,10 @@ class Batch:
 
     Args:
         scans: what is to be done, all with one model.
-        identity: of the model, see :func:`brbs.model_description.model_identity`.
-        table: takes a row a scan; None: no table.
-        skip_finished: leave out scans that the table tells are finished with this model.
+        identity: of the model and options, see :func:`brbs.result_table.result_identity`.
+        table: takes a row a scan; None: no table. While it cannot be written, the batch goes on; then
+            :meth:`brbs.result_table.ResultTable.catch_up` is left to be called after it.
+        skip_finished: leave out scans that the table tells are finished with this model and these options.
         watcher: is told the state of each scan by events "scan" {input, output, state, message, volumes, confidence},
             state one of "running", "finished", "failed", "skipped" and, after a stop, "waiting"; None: nobody.
     """
@@ -64,10 +65,11 @@ class Batch:
         """Goes through all scans.
 
         Returns:
-            False when it was asked to stop before the end; the scan then at work is left as it was.
+            False when it was asked to stop before the end; the scan then at work counts as waiting, though its label
+            map is there already if only the confidence was lacking.
 
         Raises:
-            InputError: the table or the watcher's folder cannot be written.
+            InputError: the watcher's folder cannot be written.
         """
         for done, scan in enumerate(self._scans):
             self._say(done, f"scan {done + 1} of {len(self._scans)}: {scan.input.name}")
@@ -104,9 +106,7 @@ class Batch:
 
     def _finished(self, scan: SegmentationJob, result: Result, content: str) -> str:
         found: dict[str, Any] = {"volumes": result.volumes, "confidence": result.confidence}
-        if self._table is not None:
-            identities = {"model": self._identity, "content": content}
-            self._table.put(scan.input, scan.output, FINISHED, result.message, **found, **identities)
+        self._note(scan, FINISHED, result.message, content=content, **found)
         log.info("%s -> %s%s", scan.input, scan.output, f" ({result.message})" if result.message else "")
         self._tell(scan, FINISHED, result.message, **found)
         return FINISHED
@@ -118,10 +118,18 @@ class Batch:
         else:
             message = f"{scan.input}: {first_line(error)}"
             log.exception("%s", scan.input)
-        if self._table is not None:
-            self._table.put(scan.input, scan.output, FAILED, message, model=self._identity)
+        self._note(scan, FAILED, message)
         self._tell(scan, FAILED, message)
         return FAILED
+
+    def _note(self, scan: SegmentationJob, state: str, message: str, **found: Any) -> None:
+        """Puts a scan into the table."""
+        if self._table is None:
+            return
+        try:
+            self._table.put(scan.input, scan.output, state, message, model=self._identity, **found)
+        except InputError as error:  # which concerns no scan, and is tried again after the next
+            log.warning("%s; the batch goes on", error)
 
     def _check(self) -> None:
         if self._watcher is not None and self._watcher.stop_requested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from pathlib import Path
 
 from . import device_report
@@ -12,7 +13,8 @@ from .bundle_file import export_bundle, import_bundle
 from .checks import FOUND_UNUSABLE, check_study
 from .errors import InputError
 from .files import check_replaceable
-from .model_folder import check_model_folder
+from .model_folder import TRAINING_FOLDER, check_model_folder
+from .model_preview import PREVIEW_FILE
 from .progress_bar import progress_bar
 from .ranking import RANKING_FILE
 from .ranking import rank as ranked
@@ -82,7 +84,7 @@ def worker(arguments: argparse.Namespace) -> None:
 
 
 def import_weights(arguments: argparse.Namespace) -> None:
-    """Makes a model of the original release's checkpoints."""
+    """Makes a model of the original release's checkpoints; an earlier one there goes only when it is made."""
     from .release_weights import import_release
 
     output = Path(arguments.output)
@@ -91,6 +93,10 @@ def import_weights(arguments: argparse.Namespace) -> None:
         arguments.segmentation, arguments.registration, arguments.size, arguments.spacing, arguments.window
     )
     bundle.save(output)
+    # What is left of the earlier model would be taken for this one's.
+    (output / PREVIEW_FILE).unlink(missing_ok=True)
+    if (output / TRAINING_FOLDER).is_dir():
+        shutil.rmtree(output / TRAINING_FOLDER)
     log.info("model: %s", output)
 
 

@@ -69,7 +69,7 @@ class Confidence:
         if self._propagation is not None:
             propagated = self._propagation.vote(segmentation.volume, check)
             trust = min(1.0, agreement(found.argmax(0), propagated.argmax(0)) / ENOUGH_AGREEMENT)
-            opinions = (found + propagated) / 2
+            opinions = (found + propagated) / (1 + propagated.sum(0))
         expected = expected_dice(sharpened(found))
         unsure = restored(self._grid, uncertainty(opinions), image, segmentation.placement)
         told = {name: None if dice is None else trust * dice for name, dice in zip(self._names, expected, strict=True)}

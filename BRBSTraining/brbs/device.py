@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .errors import InputError, MemoryTooSmall
+from .control_groups import free_in_control_groups
+from .errors import InputError, MemoryTooSmall, memory_was_short
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET, SMALLEST_BUDGET
 from .launcher import local_world
 from .training_memory import SPARING, USABLE_SHARE
@@ -58,14 +59,15 @@ def _mps_computes() -> bool:
     return True
 
 
-def voxel_budget(device: torch.device, classes: int) -> int:
+def voxel_budget(device: torch.device, classes: int, scans: int = 0) -> int:
     """Largest working grid, in voxels, that trains within the memory now free on the device.
 
     Args:
         device: where to train.
         classes: structures and background.
+        scans: how many lie there, with their label maps.
     """
-    fits = SPARING.most_voxels(int(USABLE_SHARE * free_memory(device)), classes)
+    fits = SPARING.most_voxels(int(USABLE_SHARE * free_memory(device)), classes, scans)
     largest = CPU_BUDGET if device.type == "cpu" else LARGEST_BUDGET
     return max(SMALLEST_BUDGET, min(fits, largest))
 
@@ -73,17 +75,19 @@ def voxel_budget(device: torch.device, classes: int) -> int:
 def free_memory(device: torch.device) -> int:
     """Memory in bytes that this process may take.
 
-    On a GPU it is what is free there; on a CPU or Apple's GPU what is free in the machine, of which the processes that
-    were launched together have equal shares.
+    On a GPU it is what is free there or kept by PyTorch for the next tensors; on a CPU or Apple's GPU what is free in
+    the machine and within the limit of a batch system's job or a container, of which the processes that were launched
+    together have equal shares.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):  # Windows and macOS: nothing in the standard library tells
         free = 8 * 2**30
-    return free // local_world()
+    return min([free, *free_in_control_groups()]) // local_world()
 
 
 def share_processor() -> None:
@@ -95,13 +99,6 @@ def share_processor() -> None:
     if count > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // count))
-
-
-def memory_was_short(error: BaseException) -> bool:
-    """Whether that is why a computation failed; each device says it in its own words."""
-    words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
-    told = str(error).lower()
-    return isinstance(error, MemoryError) or any(word in told for word in words)
 
 
 @contextmanager
@@ -148,7 +145,8 @@ def reduced_precision(device: torch.device) -> torch.dtype | None:
     A GPU's type follows its generation; a CPU with bfloat16 instructions is timed once on a small block.
     """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        native = torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float16
     if device.type == "cpu" and _cpu_has_bfloat16() and _bfloat16_is_faster():
         return torch.bfloat16
     return None
@@ -158,6 +156,14 @@ def autocast(device: torch.device) -> torch.autocast:
     """Context in which networks compute in :func:`reduced_precision`, or plainly in float32."""
     dtype = reduced_precision(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def gradient_scaler(device: torch.device) -> torch.amp.GradScaler:
+    """Scaler of losses that keeps small gradients in float16; with another precision of the device it does nothing."""
+    enabled = reduced_precision(device) == torch.float16
+    if not hasattr(torch.amp, "GradScaler"):  # PyTorch 2.2, the last for Macs with Intel processors
+        return torch.cuda.amp.GradScaler(enabled=enabled)
+    return torch.amp.GradScaler(device.type, enabled=enabled)
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -37,8 +37,8 @@ def report(timed: bool = True) -> dict[str, Any]:
         JSON values: "brbs", "python" and "torch" (versions; the last null without it), "executable", "missing" (names
         of packages to be installed), "broken" (packages that are there but fail on import, with the reason) and
         "devices", the best first, the CPU last. A device has "name" (as ``--device`` takes it), "label" (for people),
-        "memory" and "free" (bytes, null where unknown) and either "seconds_per_step" (see
-        :func:`brbs.step_timing.seconds_per_step`; only if timed) or "error" (why it cannot train).
+        "memory" and "free" (bytes, null where unknown) and either what :func:`brbs.step_timing.speed` tells (only if
+        timed) or "error" (why it cannot train).
     """
     missing, broken = _look_for(PACKAGES)
     there = "torch" not in missing and "torch" not in broken
@@ -59,7 +59,9 @@ def _look_for(packages: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     broken: dict[str, str] = {}
     for name in packages:
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
+            if name == "torch":
+                module.zeros(1).numpy()  # fails where PyTorch is older than NumPy 2 and this is there
         except Exception as error:  # a package may fail with anything, as with a missing system library
             if isinstance(error, ModuleNotFoundError) and error.name == name:
                 missing.append(name)
@@ -84,9 +86,9 @@ def _device(name: str, timed: bool) -> dict[str, Any]:
         if timed:
             import torch
 
-            from .step_timing import seconds_per_step
+            from .step_timing import speed
 
-            description["seconds_per_step"] = seconds_per_step(torch.device(name))
+            description |= speed(torch.device(name))
     except Exception as error:  # drivers fail in many ways, and the other devices are still worth knowing
         description["error"] = _first_line(error)
     return description

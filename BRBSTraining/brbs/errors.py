@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+
+_named = ContextVar("named", default="a scan")
 
 
 class InputError(ValueError):
@@ -20,15 +23,30 @@ class MemoryTooSmall(InputError):
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Puts the file at the begin of messages of those who do not know it.
+    """Puts the file at the begin of messages of those who do not know it; for the log, :func:`named` tells them.
 
     Raises:
         InputError: of the block, with the file.
     """
+    before = _named.set(str(path))
     try:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    finally:
+        _named.reset(before)
+
+
+def named() -> str:
+    """The file of the innermost :func:`naming` around the caller, for the log; "a scan" where there is none."""
+    return _named.get()
+
+
+def memory_was_short(error: BaseException) -> bool:
+    """Whether that is why something failed; each library and device says it in its own words."""
+    words = ("out of memory", "allocate memory", "not enough memory", "alloc_failed")
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in told for word in words)
 
 
 def first_line(error: BaseException) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .anisotropy import default_unet, relative_work
 from .checks import CheckedItem
 from .grid_choice import CPU_BUDGET, LARGEST_BUDGET
-from .grid_fit import fit_grid
+from .grid_fit import fit_grid, voxels_by_work
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 
@@ -73,22 +71,31 @@ def _phases(report_device: Mapping[str, Any], steps: int, settings: Settings) ->
     return [(share, seconds_of[name]) for name, share in phase_shares(steps, settings)]
 
 
+def with_structures(report_device: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """A device as it is reported, with the seconds that steps take when so many structures are segmented."""
+    more = report_device["seconds_per_structure"]
+    seconds = {
+        name: value + (count - 1) * more.get(name, 0.0) for name, value in report_device["seconds_per_step"].items()
+    }
+    return {**report_device, "seconds_per_step": seconds}
+
+
 def _segmentation_passes(settings: Settings) -> float:
     """Volumes that pass a network in one step of the segmentation network beside the other.
 
     A volume that is learned from counts three times, as its way back takes about twice as long as its way forth.
     """
     learned = 2 if settings.augmentation == "published" else 3  # generated samples and the mixture
-    targets = 2 if settings.averaging else 2 * 3 + 2  # without average: learned from, too, and labelled at every draw
+    targets = 2 if settings.averaging else 2 * 3 + 2  # without average: learned from, too, and labelled each time
     displacement = 2 / settings.registration_scale**3
     return 3 * learned + targets + displacement
 
 
 def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) -> int:
-    """Voxels of the working grid that a training will choose, memory permitting; those of cubes that take as long.
+    """Voxels of the working grid that a training will choose, memory permitting.
 
-    A grid of thick slices counts for more than it has, as networks keep its slices apart for longer.
-    Around labels only (``settings.region``) the grid may be smaller than this.
+    They are counted by the time they take, see :func:`brbs.grid_fit.voxels_by_work`. Around labels only
+    (``settings.region``) the grid may be smaller than this.
 
     Args:
         items: of the study; its usable atlases count.
@@ -104,9 +111,7 @@ def working_voxels(items: Iterable[CheckedItem], settings: Settings, cpu: bool) 
         return budget
     spacing = settings.spacing or np.median([_patient_spacing(atlas) for atlas in atlases], axis=0)
     extent = np.max([atlas.extent for atlas in atlases], axis=0)
-    size, fitted = fit_grid(extent, spacing, budget, published=settings.channels is not None)
-    work = 1.0 if settings.channels else relative_work(default_unet(size[::-1], fitted[::-1])[1])
-    return round(work * math.prod(size))
+    return round(voxels_by_work(*fit_grid(extent, spacing, budget, settings.channels), settings.channels))
 
 
 def _patient_spacing(item: CheckedItem) -> list[float]:

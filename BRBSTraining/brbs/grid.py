@@ -29,7 +29,7 @@ from .alignment import (
 )
 from .argmax import running_argmax
 from .boxes import Box, class_boxes
-from .errors import InputError
+from .errors import InputError, named
 
 log = logging.getLogger("brbs")
 
@@ -161,6 +161,7 @@ class WorkingGrid:
         yield "spacing", _are_numbers(self.spacing, 3) and min(self.spacing) > 0
         yield "offset", _are_numbers(self.offset, 3)
         yield "percentiles", _are_numbers(self.percentiles, 2)
+        yield "percentiles", 0 <= self.percentiles[0] < self.percentiles[1] <= 100
         yield "window", _are_numbers(self.window, 2)
         yield "alignment", self.alignment in ("none", "center-of-mass", "affine")
         yield "intensity", self.intensity in ("percentiles", "window")
@@ -208,7 +209,8 @@ class WorkingGrid:
             return compose(placement, register_affine(sitk.Cast(reference, sitk.sitkFloat32), scan))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            log.warning("affine alignment of a scan failed (%s); its centre of mass is aligned instead", reason)
+            problem = f"could not be aligned to the first atlas ({reason}), so its centre of mass was"
+            log.warning("%s: %s; check that both show the same part of the body", named(), problem)
             return placement
 
     def _snapped(self, geometry: Geometry, centre: np.ndarray) -> np.ndarray:

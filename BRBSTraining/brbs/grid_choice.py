@@ -48,18 +48,21 @@ def choose_grid(
     axes = Geometry.of(atlases[0][0]).axes
     geometries = [Geometry.of(image).like(axes) for image, _ in atlases]
     unlabeled = [geometry.like(axes) for geometry in unlabeled]
+    everything = [*geometries, *unlabeled]
+    usual = [np.median([getattr(geometry, name) for geometry in everything], axis=0) for name in ("size", "spacing")]
+    thin = is_thin_stack(*usual)
     intensity, window = _choose_intensity(atlases, settings)
     spacing = settings.spacing or np.median([geometry.spacing for geometry in geometries], axis=0)
     extent = np.max([geometry.extent for geometry in geometries], axis=0)
     grid = WorkingGrid(
-        *fit_grid(extent, spacing, voxel_budget, published=settings.channels is not None),
-        alignment=_choose_alignment([*geometries, *unlabeled], settings.alignment),
+        *fit_grid(extent, spacing, voxel_budget, settings.channels),
+        alignment=_choose_alignment(everything, settings.alignment, thin),
         intensity=intensity,
         percentiles=tuple(settings.percentiles),
         window=window,
         axes=tuple(axes.ravel().tolist()),
     )
-    grid = with_region(grid, atlases, spacing, settings, voxel_budget)
+    grid = with_region(grid, atlases, spacing, settings, voxel_budget, thin)
     if is_coarser(grid, spacing):
         log.info(
             "spacing coarsened from %s mm to %s mm to fit %d voxels, as memory and time permit",
@@ -76,7 +79,7 @@ def _times(values: Iterable[float], style: str) -> str:
     return " x ".join(style % value for value in values)
 
 
-def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
+def _choose_alignment(geometries: Sequence[Geometry], wanted: str, thin_stacks: bool) -> str:
     if wanted != "auto":
         log.info("alignment: %s (as set)", wanted)
         return wanted
@@ -88,8 +91,7 @@ def _choose_alignment(geometries: Sequence[Geometry], wanted: str) -> str:
     apart = float(np.nanmax(np.abs(extents - middle))) / 2
     enough = [name for name, limit in _MAY_DIFFER.items() if widest <= limit and apart <= _MAY_LIE_APART]
     chosen = next(iter(enough), "affine")
-    usual = [np.median([getattr(each, name) for each in geometries], axis=0) for name in ("size", "spacing")]
-    if chosen == "affine" and is_thin_stack(*usual):
+    if chosen == "affine" and thin_stacks:
         log.info("alignment: none (stacks of few thick slices are planned on the organ, and hardly to be registered)")
         return "none"
     told = "fields of view differ from the median by a factor of up to %.2f and by up to %.0f mm"

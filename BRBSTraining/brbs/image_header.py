@@ -130,13 +130,23 @@ def _most_stored(path: Path) -> float:
     header = _text_header(path)
     packed, text = (header.get(name, "").lower() == told for name, told in _MHA_ENCODINGS)
     encoding = header.get("encoding", "gzip" if packed else "text" if text else "raw").lower()
-    named = header.get("data file", header.get("datafile", header.get("elementdatafile", "")))
-    stored = sum(file.stat().st_size for file in _data_files(path, named) if file.is_file())
+    stored = sum(file.stat().st_size for file in voxel_files(path) if file.is_file())
     return stored * _MOST_BYTES.get(encoding, 1)
 
 
-def _data_files(path: Path, named: str) -> list[Path]:
-    """The files that hold the voxels, as a header names them: itself, one, a list below it, or numbered ones."""
+def voxel_files(path: Path) -> list[Path]:
+    """The files that hold an image's voxels, in one order always; they need not exist.
+
+    Args:
+        path: the image's file; a header names itself, another file, a list of files below it, or numbered ones.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if _is_nifti(path):
+        return [path]
+    header = _text_header(path)
+    named = header.get("data file", header.get("datafile", header.get("elementdatafile", "")))
     if named in ("", "LOCAL", "LOCAL_FILE", "Local"):
         return [path]
     if named.split()[0] == "LIST":
@@ -146,5 +156,5 @@ def _data_files(path: Path, named: str) -> list[Path]:
         first = path.parent / numbered[1]
         name = re.compile(re.escape(first.name) + r"-?\d+" + re.escape(numbered[2]))
         folder = first.parent if first.name else first
-        return [file for file in folder.iterdir() if name.fullmatch(file.name)] if folder.is_dir() else []
+        return sorted(file for file in folder.iterdir() if name.fullmatch(file.name)) if folder.is_dir() else []
     return [path.parent / named]

@@ -30,8 +30,11 @@ def find_atlas(bundle: ModelBundle, atlas: str | Path, model: str | Path = "mode
         InputError: the model, called ``model`` in the message, has no such atlas; the message lists those it has.
     """
     names = bundle.provenance.get("atlases", [])
-    if not (names and len(bundle.atlas_images)):
+    if not len(bundle.atlas_images):
         raise InputError(f"{model}: holds no atlases, so nothing can be generated from it; train it with BRBS")
+    if not names:
+        remedy = "use the model that it was exported from"
+        raise InputError(f"{model}: its atlases have no names, as it was exported without them; {remedy}")
     known = [unicodedata.normalize("NFC", name) for name in names]
     for name in (unicodedata.normalize("NFC", str(atlas)), pairing_name(atlas)):
         if name in known:

@@ -209,7 +209,7 @@ class JobWriter:
 
     def _was_queued(self) -> bool:
         try:
-            return JobReader(self.folder).state == "queued"
+            return JobReader(self.folder).description.get("state", "queued") == "queued"  # for however long
         except InputError:  # damaged, or of a newer version; it is replaced
             return False
 
@@ -269,19 +269,32 @@ class JobReader:
 
     def _state(self, content: dict[str, Any]) -> str:
         state = content.get("state", "queued")
-        silent = bool(content) and time.time() - content.get("heartbeat", 0.0) > SILENCE_SECONDS
-        if state == "queued":
-            return "failed" if silent else "queued"
-        if state not in ACTIVE_STATES:
+        if state not in ("queued", *ACTIVE_STATES):
             return state
-        here = content.get("host") == platform.node()
-        if silent or (here and not process_exists(content.get("pid", 0))):
+        if self.is_gone(content) or self.is_silent(content):
             return "failed"
-        return "stopping" if self.stop_requested else state
+        return "stopping" if state != "queued" and self.stop_requested else state
+
+    def is_gone(self, content: dict[str, Any]) -> bool:
+        """Whether the process of a job that says it has not ended is certainly gone; of other computers nobody knows.
+
+        Args:
+            content: of ``job.json``.
+        """
+        begun, here = content.get("state", "queued") != "queued", content.get("host") == platform.node()
+        return begun and here and not process_exists(content.get("pid", 0))
+
+    def is_silent(self, content: dict[str, Any]) -> bool:
+        """Whether a job that says it has not ended has given no sign of life for a minute.
+
+        Args:
+            content: of ``job.json``.
+        """
+        return bool(content) and time.time() - content.get("heartbeat", 0.0) > SILENCE_SECONDS
 
     @property
     def active(self) -> bool:
-        """Whether its process works, rests or is about to stop."""
+        """Whether its process works, rests or is about to stop; that of a queued job has not begun."""
         return self.state in (*ACTIVE_STATES, "stopping")
 
     @property
@@ -387,11 +400,12 @@ def process_exists(pid: int) -> bool:
 def _windows_process_exists(pid: int) -> bool:
     """As :func:`process_exists`; ``os.kill`` with signal 0 would interrupt the process on Windows."""
     query_limited_information, still_active = 0x1000, 259
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    access_denied = 5  # it is there, but somebody else's
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = kernel.OpenProcess(query_limited_information, False, pid)
     if not handle:
-        return False
+        return ctypes.get_last_error() == access_denied  # type: ignore[attr-defined]
     code = ctypes.c_ulong()
     known = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
     kernel.CloseHandle(ctypes.c_void_p(handle))

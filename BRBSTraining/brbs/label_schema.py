@@ -72,12 +72,12 @@ class LabelSchema:
         values = np.asarray(values)
         known = np.array(sorted((0, *self.values)), dtype=np.int64)
         classes = np.array([0 if v == 0 else self.values.index(v) + 1 for v in known.tolist()], dtype=np.uint8)
-        places = np.searchsorted(known, values).clip(max=len(known) - 1)
-        strangers = known[places] != values
+        find = _looked_up if values.dtype in (np.uint8, np.uint16) else _searched
+        encoded, strangers = find(values, known, classes)
         if strangers.any():
             found = ", ".join(map(str, np.unique(values[strangers])[:10]))
             raise InputError(f"{path}: label value {found} is unknown; known are {', '.join(map(str, self.values))}")
-        return classes[places]
+        return encoded
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """Class indices of any shape as label values, in the smallest integer type that holds all of them."""
@@ -87,6 +87,21 @@ class LabelSchema:
     def merge(self, other: LabelSchema) -> LabelSchema:
         """The structures of both; where a value is in both, name, colour and terminology of this one stay."""
         return LabelSchema((*self.labels, *(label for label in other.labels if label.value not in self.values)))
+
+    def refuse_shared_names(self) -> None:
+        """Refuses two structures of one name, upper and lower case alike: volumes, confidences and Dice go by names.
+
+        Raises:
+            InputError: names the first two.
+        """
+        first: dict[str, Label] = {}
+        for label in self.labels:
+            other = first.setdefault(label.name.casefold(), label)
+            if other is not label:
+                raise InputError(
+                    f"structures {other.value} and {label.value} are both called '{label.name}'; "
+                    "give each a name of its own, or one value in all atlases"
+                )
 
     @classmethod
     def from_values(cls, values: Iterable[int], names: Mapping[int, str] | None = None) -> LabelSchema:
@@ -111,6 +126,27 @@ class LabelSchema:
             if not _is_right(label):
                 raise InputError(f"structure {label.value!r} has values of a wrong type")
         return cls(labels)
+
+
+def _looked_up(values: np.ndarray, known: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`_searched`, for types of so few values that a table of all is at hand."""
+    count = np.iinfo(values.dtype).max + 1
+    held = (known >= 0) & (known < count)
+    table, strange = np.zeros(count, np.uint8), np.ones(count, bool)
+    table[known[held]], strange[known[held]] = classes[held], False
+    return table[values], strange[values]
+
+
+def _searched(values: np.ndarray, known: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each value (uint8), and whether it has none.
+
+    Args:
+        values: integers of any shape.
+        known: label values, rising.
+        classes: of these, uint8.
+    """
+    places = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return classes[places], known[places] != values
 
 
 def _is_right(label: Label) -> bool:

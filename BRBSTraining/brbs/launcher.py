@@ -31,8 +31,9 @@ def restarts() -> int:
 
 
 def run_name() -> str | None:
-    """What the launcher calls this run, however often it starts it; None without a launcher."""
-    return os.environ.get("TORCHELASTIC_RUN_ID")
+    """What the launcher calls this run, however often it starts it; None without a launcher, or if it has no name."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if name == "none" else name  # as torchrun calls all runs without --rdzv-id
 
 
 def _number(variable: str, otherwise: int) -> int:

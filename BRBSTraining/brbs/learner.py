@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .anisotropy import Strides
 from .data import TrainingData, Triple
-from .device import autocast, memory_format, reduced_precision
+from .device import autocast, gradient_scaler, memory_format
 from .networks import RegistrationNet, SegmentationNet
 from .processes import ALONE, Group
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, learning_rate, phase
@@ -66,7 +66,7 @@ class Learner:
             "segmentation": torch.optim.Adam(self.segmentation.parameters(), lr=settings.learning_rate),
             "registration": torch.optim.Adam(self.registration.parameters(), lr=settings.learning_rate),
         }
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=reduced_precision(self.device) == torch.float16)
+        self.scaler = gradient_scaler(self.device)
         self.generator = torch.Generator().manual_seed(settings.seed + SEED_STRIDE * group.rank)
         self.own_steps = {"segmentation": 0, "registration": 0}
         # Progress at which each scan's pseudo label map was made.

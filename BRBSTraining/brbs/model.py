@@ -126,12 +126,14 @@ class ModelBundle:
             raise InputError(f"{folder}: this model is damaged ({reason}); copy it again or train anew") from error
 
     def _check_atlases(self) -> None:
-        """Whether the atlases lie on the grid and hold no classes but the structures."""
+        """Whether the atlases lie on the grid, hold no classes but the structures, and are there if scans need them."""
         expected = (len(self.atlas_images), *self.grid.shape)
         if not self.atlas_images.shape == self.atlas_labels.shape == expected or self.atlas_labels.dtype != np.uint8:
             raise ValueError("its atlases do not fit the working grid")
         if len(self.provenance.get("atlases", [])) not in (0, len(self.atlas_images)):
             raise ValueError("it names more or fewer atlases than it holds")
+        if self.grid.alignment == "affine" and self.overview is None and not len(self.atlas_images):
+            raise ValueError("it aligns scans to an atlas and holds none")
         if self.atlas_labels.size and self.atlas_labels.max() >= self.schema.class_count:
             raise ValueError("its atlases have structures that it does not name")
 

@@ -34,7 +34,7 @@ def check_model_folder(output: Path, resume: bool = False, overwrite: bool = Fal
     if resume:
         return
     names = {path.name for path in output.iterdir() if not path.name.startswith(".")} if output.is_dir() else set()
-    if MODEL_FILE in names or any(training.glob("*.pt")):
+    if MODEL_FILE in names or (training / CHECKPOINT_FILE).is_file():
         if not overwrite:
             raise InputError(f"{output}: holds another model; --resume goes on with it, --overwrite replaces it")
     elif names - {TRAINING_FOLDER} and not (training / JOB_FILE).exists():

@@ -138,7 +138,7 @@ class UNet(nn.Module):
             Its length is odd: ``2 * levels + 1``.
         strides: 2 or 1 for each axis (D, H, W), level by level down; None: 2 for all and volumes padded with zeros
             until they can be halved so often, as published. Else odd axes are rounded up at each level, which spares
-            up to half of the work.
+            up to a third of the work.
 
     Attributes:
         sparing: keep the blocks' ends alone for the backward pass and compute what lies between anew, volume by

@@ -143,6 +143,7 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
     if not study.unlabeled:
         raise InputError("the study has no unlabeled scans; they are what the atlases are taught from, so add some")
     check_scans(study)
+    study.schema.refuse_shared_names()
     report = _Steps(2 * len(study.atlases) + len(study.unlabeled) + 2 * len(study.validation), progress)
 
     geometries = [_geometry(path) for path in study.unlabeled]
@@ -152,12 +153,13 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
         atlases.append(_read_pair(atlas))
     for atlas in study.validation:
         report(f"checking {atlas.name}")
-        _read_pair(atlas)
+        _, labels = _read_pair(atlas)
+        study.schema.encode(sitk.GetArrayViewFromImage(labels), atlas.labels)
     grid = choose_grid(atlases, geometries, study.settings, voxel_budget)
 
     sampler = _Sampler(grid, study.schema, report)
     atlas_images, atlas_labels = sampler.pairs(study.atlases, iter(atlases))
-    _check_structures(study.schema, atlas_labels, grid)
+    _check_structures(study.schema, sampler.classes, atlas_labels, grid)
     unlabeled_images = sampler.scans(study.unlabeled)
     validation_images, validation_labels = sampler.pairs(study.validation, map(_read_pair, study.validation))
     log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
@@ -185,12 +187,14 @@ class _Sampler:
 
     Attributes:
         overview: of the first one, where it is needed to align the others.
+        classes: indices that the label maps held before they were sampled.
     """
 
     def __init__(self, grid: WorkingGrid, schema: LabelSchema, report: Callable[[str], None]) -> None:
         self._grid, self._schema, self._report = grid, schema, report
         self._reference: sitk.Image | None = None
         self.overview: Overview | None = None
+        self.classes: set[int] = set()
 
     def scans(self, paths: Sequence[Path]) -> np.ndarray:
         """float32 (N, D, H, W) of scans, which are read one by one."""
@@ -213,8 +217,21 @@ class _Sampler:
             self._report(f"placing {atlas.name}")
             image, labels = next(read)
             images[index], placement = self._sample(image, atlas.image)
-            classes[index] = _place_labels(self._grid, atlas, labels, self._schema, placement)
+            classes[index] = self._sample_labels(labels, atlas, placement)
         return images, classes
+
+    def _sample_labels(self, labels: sitk.Image, atlas: Atlas, placement: sitk.Transform) -> np.ndarray:
+        """uint8 (D, H, W) class indices; a structure that does not survive the sampling is named in the log."""
+        indices = self._schema.encode(sitk.GetArrayFromImage(labels), atlas.labels)
+        classes = sitk.GetImageFromArray(indices)
+        classes.CopyInformation(labels)
+        sampled = self._grid.sample_labels(classes, placement)
+        shown = set(np.unique(indices).tolist())
+        self.classes |= shown
+        for index in sorted(shown - set(np.unique(sampled).tolist()) - {0}):
+            name = self._schema.labels[index - 1].name
+            log.warning("%s: %s is too small for the working grid or lies outside it", atlas.labels, name)
+        return sampled
 
     def _sample(self, image: sitk.Image, path: Path) -> tuple[np.ndarray, sitk.Transform]:
         with naming(path):
@@ -265,30 +282,29 @@ def _read_pair(atlas: Atlas) -> Pair:
     return image, labels
 
 
-def _check_structures(schema: LabelSchema, atlas_labels: np.ndarray, grid: WorkingGrid) -> None:
-    """Tells which structures no atlas shows on the grid; refuses a study of which none is left."""
-    present = np.unique(atlas_labels)
-    lost = [label.name for index, label in enumerate(schema.labels, 1) if index not in present]
-    if not lost:
+def _check_structures(schema: LabelSchema, drawn: set[int], atlas_labels: np.ndarray, grid: WorkingGrid) -> None:
+    """Tells which structures no atlas shows, at all or on the grid; refuses a study of which none is left.
+
+    Args:
+        schema: the structures.
+        drawn: class indices that the atlases' label maps hold.
+        atlas_labels: what is left of them on the working grid.
+        grid: the working grid.
+    """
+    kept = np.unique(atlas_labels)
+    names = {index: label.name for index, label in enumerate(schema.labels, 1) if index not in kept}
+    if not names:
         return
     edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
-    problem = f"{', '.join(lost)}: too small for the working grid of {edges} mm in every atlas, so it cannot be learned"
-    remedy = "for smaller voxels, set the region to labels with a small region margin, or raise the time limit if any"
-    if len(lost) == len(schema.labels):
-        raise InputError(f"{problem}; {remedy}")
-    log.warning("%s; %s", problem, remedy)
-
-
-def _place_labels(
-    grid: WorkingGrid, atlas: Atlas, labels: sitk.Image, schema: LabelSchema, placement: sitk.Transform
-) -> np.ndarray:
-    """uint8 (D, H, W) class indices; a structure that does not survive the sampling is named in the log."""
-    indices = schema.encode(sitk.GetArrayFromImage(labels), atlas.labels)
-    classes = sitk.GetImageFromArray(indices)
-    classes.CopyInformation(labels)
-    sampled = grid.sample_labels(classes, placement)
-    for index in np.setdiff1d(indices, sampled):
-        if index:
-            name = schema.labels[index - 1].name
-            log.warning("%s: %s is too small for the working grid or lies outside it", atlas.labels, name)
-    return sampled
+    nowhere = [name for index, name in names.items() if index not in drawn]
+    small = [name for index, name in names.items() if index in drawn]
+    problems = [
+        f"{', '.join(nowhere)}: drawn in no atlas, so it cannot be learned; draw it, or remove the structure",
+        f"{', '.join(small)}: too small for the working grid of {edges} mm in every atlas, so it cannot be learned; for"
+        " smaller voxels, set the region to labels with a small region margin, or raise the time limit if any",
+    ]
+    told = [problem for problem, lost in zip(problems, (nowhere, small)) if lost]
+    if len(names) == len(schema.labels):
+        raise InputError("; ".join(told))
+    for problem in told:
+        log.warning("%s", problem)

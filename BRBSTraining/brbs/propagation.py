@@ -56,7 +56,8 @@ class Propagation:
             check: called before each atlas; what it raises ends the vote.
 
         Returns:
-            float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote.
+            float32 (K, D, H, W) in [0, 1]; its argmax is the majority vote. The sum over the classes is the share of
+            the atlases that say something of a voxel: less than 1 where fields lead out of their volumes.
         """
         total = torch.zeros(1, device=self.device)
         for flow, labels in zip(self.fields(volume, check), self.labels.split(1)):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .absence import mean_confidence
-from .errors import InputError
+from .bundle_file import check_bundle
+from .errors import InputError, first_line
 from .files import read_json, write_json
 from .model_description import model_identity
 from .result_table import scan_identity
@@ -100,8 +101,8 @@ def rank(
 ) -> Ranking:
     """Segments each scan for the model's confidence in it, writing as it goes.
 
-    What the file tells already of the same model and the same scan is not computed again. A scan that cannot be read
-    is kept with the reason and does not stop the others.
+    What the file tells already of the same model and the same scan is not computed again. A scan that cannot be
+    segmented is kept with the reason and does not stop the others.
 
     Args:
         model: folder of the model.
@@ -111,10 +112,11 @@ def rank(
         tell: called before each scan with the done share, 0..1, and the scan's name.
 
     Raises:
-        InputError: no such model or device, or the file cannot be written.
+        InputError: no such model, a damaged one, or the file cannot be written.
     """
     from .segmentation_job import Segmenter  # here, so that a program without PyTorch can read a ranking
 
+    check_bundle(model)  # else each scan would be told to be unusable
     identity, segmenter = model_identity(model), Segmenter()
     known = _known(path, identity)
     seen: list[RankedScan] = []
@@ -148,6 +150,9 @@ def _looked_at(segmenter, model: Path, scan: Path, device: str, known: dict[Path
     except InputError as error:
         log.error("%s", error)
         return RankedScan(scan, {}, str(error))
+    except Exception as error:  # whatever is wrong with one scan, the next one may be well
+        log.exception("%s", scan)
+        return RankedScan(scan, {}, f"{scan}: {first_line(error)}")
     return RankedScan(scan, result.confidence or {}, result.message, content)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from .alignment import box_corners, placed_bounds
-from .anisotropy import is_thin_stack
 from .boxes import box_around, class_boxes
 from .grid import SAME_SPACING, WorkingGrid
 from .grid_fit import fit_grid
@@ -27,7 +26,12 @@ Pair = tuple[sitk.Image, sitk.Image]  # a scan and its label map
 
 
 def with_region(
-    whole: WorkingGrid, atlases: Sequence[Pair], spacing: Sequence[float], settings: Settings, voxel_budget: int
+    whole: WorkingGrid,
+    atlases: Sequence[Pair],
+    spacing: Sequence[float],
+    settings: Settings,
+    voxel_budget: int,
+    thin_stacks: bool = False,
 ) -> WorkingGrid:
     """The grid for the part of the scans that the settings ask for or, if they leave it open, that pays.
 
@@ -40,11 +44,12 @@ def with_region(
         spacing: mm (x, y, z), which the grid has where the budget permits.
         settings: region, region_margin, alignment are used.
         voxel_budget: most voxels the grid may have.
+        thin_stacks: whether scans are such, which are hardly to be registered.
     """
     if settings.region == "labels":
         bounds = _label_bounds(whole, atlases, settings.region_margin)
         return _around(whole, bounds, spacing, voxel_budget, settings)
-    may_register = settings.alignment in ("auto", "affine") and not is_thin_stack(whole.size, spacing)
+    may_register = settings.alignment in ("auto", "affine") and not thin_stacks
     if settings.region == "whole" or not (may_register and is_coarser(whole, spacing)):
         return whole
     margin = WIDE_MARGIN + SHARED_MARGIN / len(atlases)
@@ -76,7 +81,7 @@ def _around(
     settings: Settings,
 ) -> WorkingGrid:
     low, high = bounds
-    size, fitted = fit_grid(high - low, spacing, voxel_budget, published=settings.channels is not None)
+    size, fitted = fit_grid(high - low, spacing, voxel_budget, settings.channels)
     offset = tuple(float(value) for value in (low + high) / 2)
     return replace(whole, size=size, spacing=fitted, offset=offset, region="labels")
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .absence import told_confidence
+from .components import COMPONENTS
 from .errors import InputError
 from .files import replacing
+from .image_header import voxel_files
+from .model_description import model_identity
 
 SCAN, LABEL_MAP, STATE, MESSAGE, MODEL, CONTENT = "scan", "label map", "state", "message", "model", "scan content"
 WAITING, RUNNING, FINISHED, SKIPPED, FAILED = "waiting", "running", "finished", "skipped", "failed"  # of a scan
@@ -24,9 +27,11 @@ CHUNK = 1 << 20  # bytes
 class ResultTable:
     """A CSV file that is renewed after every scan; rows of scans that are not met stay as they are.
 
+    Rows that could not be written, as on Windows while a spreadsheet program has the file open, go with the next.
+
     Columns: scan and label map (paths), state ("finished" or "failed"), message, then for each structure
     "NAME volume (mL)" and "NAME confidence" (0..1, empty where not known, and where nothing of it was found and nothing
-    expected), at last what identifies the model's weights and the scan's content.
+    expected), at last what identifies the model's weights with the options, and the scan's content.
 
     Args:
         path: the file; one that is there is continued.
@@ -43,6 +48,7 @@ class ResultTable:
         self._target = self.path.with_name(f"{self.path.name}{PART}{part}") if part else self.path
         self._rows: dict[str, dict[str, str]] = {row[SCAN]: row for row in read_rows(path)}
         self._own: dict[str, dict[str, str]] = {} if part else self._rows  # what goes to the file
+        self._behind = False  # whether rows wait that are not in the file
 
     @property
     def written(self) -> list[dict[str, str]]:
@@ -63,12 +69,13 @@ class ResultTable:
         for key in map(_key, scans):
             if key in self._rows:
                 self._rows[key] = self._rows.pop(key)
-        self._write()
+        self._behind = True
+        self.catch_up()
         for part in _parts(self.path):
             part.unlink(missing_ok=True)
 
     def is_finished(self, scan: Path, label_map: Path, model: str, content: str) -> bool:
-        """Whether this model has segmented just this content into that file."""
+        """Whether this model, see :func:`result_identity`, has segmented just this content into that file."""
         row = self._rows.get(_key(scan), {})
         known = (row.get(STATE), row.get(LABEL_MAP), row.get(MODEL), row.get(CONTENT))
         return known == (FINISHED, _key(label_map), model, content) and label_map.is_file()
@@ -94,7 +101,7 @@ class ResultTable:
         """Writes the row of a scan.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written; the row is kept for the next time.
         """
         row: dict[str, Any] = {SCAN: _key(scan), LABEL_MAP: _key(label_map), STATE: state, MESSAGE: message}
         row |= {_volume(name): value for name, value in (volumes or {}).items()}
@@ -103,7 +110,22 @@ class ResultTable:
         self._own[row[SCAN]] = self._rows[row[SCAN]] = row | {MODEL: model, CONTENT: content}
         self._write()
 
+    def catch_up(self) -> None:
+        """Writes the rows that wait, if any do.
+
+        Raises:
+            InputError: the file cannot be written; tells how to come by these rows.
+        """
+        if not self._behind:
+            return
+        try:
+            self._write()
+        except InputError as error:
+            remedy = "close it in other programs, and complete it by running this again with --skip-finished"
+            raise InputError(f"{error}; the label maps are there: {remedy}") from error
+
     def _write(self) -> None:
+        self._behind = True
         own = [column(name) for name in self._structures for column in (_volume, _confidence)]
         foreign = [key for row in self._own.values() for key in row]
         columns = [SCAN, LABEL_MAP, STATE, MESSAGE, *own, *foreign]
@@ -113,6 +135,7 @@ class ResultTable:
             writer = csv.DictWriter(stream, ordered, restval="")
             writer.writeheader()
             writer.writerows(self._own.values())
+        self._behind = False
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
@@ -150,6 +173,21 @@ def _parts(table: Path) -> list[Path]:
     return sorted(path for path in found if path.name.rpartition(PART)[2].isdigit())
 
 
+def result_identity(model: str | Path, components: str, probabilities: bool = False) -> str:
+    """What decides a scan's results: the model's weights, and those of the options that are not the usual ones.
+
+    Args:
+        model: its folder.
+        components: which connected pieces of structures stay; see :data:`brbs.components.COMPONENTS`.
+        probabilities: an image a class is written beside the label map.
+
+    Raises:
+        InputError: no model there, or its description is damaged.
+    """
+    options = ["" if components == COMPONENTS[0] else components, "probabilities" if probabilities else ""]
+    return " ".join(filter(None, [model_identity(model), *options]))
+
+
 def scan_identity(scan: str | Path) -> str:
     """Digest of a scan's voxels and header as they are on disk; of all files of a DICOM folder.
 
@@ -157,20 +195,24 @@ def scan_identity(scan: str | Path) -> str:
         InputError: it cannot be read.
     """
     scan = Path(scan)
-    files = sorted(path for path in scan.iterdir() if path.is_file()) if scan.is_dir() else [scan]
-    if scan.suffix.lower() in (".mhd", ".nhdr"):  # a header whose voxels lie beside it
-        files += sorted(path for path in scan.parent.glob(f"{scan.stem}.*") if path != scan and path.is_file())
-    if others := [path for path in files if not path.is_file()]:
-        raise InputError(f"{others[0]}: cannot be read (no such file)")
     digest = hashlib.blake2b(digest_size=12)
     try:
-        for path in files:
+        for path in _files(scan):
+            if not path.is_file():  # of a pipe, nobody knows when it ends
+                raise InputError(f"{path}: cannot be read (no such file)")
             with path.open("rb") as stream:
                 while chunk := stream.read(CHUNK):
                     digest.update(chunk)
     except OSError as error:
         raise InputError(f"{error.filename or scan}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()
+
+
+def _files(scan: Path) -> list[Path]:
+    """All files of a scan: of a DICOM folder, or a file with those that hold its voxels."""
+    if scan.is_dir():
+        return sorted(path for path in scan.iterdir() if path.is_file())
+    return [scan, *(path for path in voxel_files(scan) if path != scan)] if scan.is_file() else [scan]
 
 
 def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:

@@ -78,17 +78,25 @@ def label_map_files(scans: Sequence[Path], output: str | Path, suffix: str | Non
     return pairs
 
 
-def check_not_among_scans(pairs: Sequence[tuple[Path, Path]]) -> None:
-    """Refuses label maps in the folder of their scans, where they would be taken for scans; .seg.nrrd files are not.
+def check_not_among_scans(pairs: Sequence[tuple[Path, Path]], probabilities: bool = False) -> None:
+    """Refuses results in the folder of their scans, where they would be taken for scans; .seg.nrrd files are not.
+
+    Args:
+        pairs: scans and the files of their label maps.
+        probabilities: images are written beside the label maps, too.
 
     Raises:
         InputError: names the folder.
     """
     for scan, target in pairs:
-        same = os.path.realpath(scan.parent) == os.path.realpath(target.parent)
-        if same and image_suffix(target).lower() != SEGMENTATION_SUFFIX:
+        if os.path.realpath(scan.parent) != os.path.realpath(target.parent):
+            continue
+        problem = f"{target.parent}: holds the scans, and"
+        if probabilities:
+            raise InputError(f"{problem} images of --probabilities would be taken for scans; choose another --output")
+        if image_suffix(target).lower() != SEGMENTATION_SUFFIX:
             remedy = f"choose another --output, or --format {SEGMENTATION_SUFFIX}"
-            raise InputError(f"{target.parent}: holds the scans, and label maps would be taken for scans; {remedy}")
+            raise InputError(f"{problem} label maps would be taken for scans; {remedy}")
 
 
 def check_not_scans(pairs: Sequence[tuple[Path, Path]]) -> None:

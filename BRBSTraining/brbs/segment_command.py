@@ -15,8 +15,8 @@ from .files import check_replaceable
 from .image_files import check_writable_suffix
 from .job import JobWriter, telling_the_queue
 from .launcher import rank, restarts
-from .model_description import model_identity, read_description
-from .result_table import FAILED, ResultTable, read_parts
+from .model_description import read_description
+from .result_table import FAILED, ResultTable, read_parts, result_identity
 from .scan_files import (
     check_not_among_scans,
     check_not_scans,
@@ -84,6 +84,8 @@ def _segment_many(arguments: argparse.Namespace, pairs: Pairs, table: ResultTabl
         batch = _batch(arguments, pairs, table, watcher, group)
         own = Share(batch.run(), batch.counts)
         whole = take_shares(group.gather(own), scans, table, watcher)
+        if table is not None:
+            table.catch_up()
         told = summary(whole.counts, len(scans))
         if watcher is not None:
             watcher.update(state="finished", message=told if whole.complete else f"stopped: {told}")
@@ -133,7 +135,8 @@ def _batch(
 
     jobs = _jobs(arguments, pairs[group.rank :: group.world], group)
     skip = arguments.skip_finished or restarts() > 0
-    return Batch(jobs, model_identity(arguments.model), table, skip, watcher)
+    identity = result_identity(arguments.model, arguments.components, arguments.probabilities)
+    return Batch(jobs, identity, table, skip, watcher)
 
 
 def _jobs(arguments: argparse.Namespace, pairs: Pairs, group: Group) -> list[SegmentationJob]:
@@ -154,10 +157,10 @@ def _scans_and_label_maps(arguments: argparse.Namespace) -> Pairs:
         raise InputError("give either --input or --list")
     if arguments.list:
         return label_map_files(listed_scans(arguments.list), output, arguments.format)
-    source = Path(arguments.input)
+    source = Path(os.path.abspath(arguments.input))  # so that "." has a name
     if is_folder_of_scans(source):
         pairs = label_map_files(folder_scans(source, arguments.pattern), output, arguments.format)
-        check_not_among_scans(pairs)
+        check_not_among_scans(pairs, arguments.probabilities)
         return pairs
     if output.is_dir() or not output.suffix:
         return label_map_files([source], output, arguments.format)

@@ -16,8 +16,8 @@ import SimpleITK as sitk
 import torch
 
 from .absence import told_confidence
-from .device import choose_device, memory_was_short
-from .errors import InputError, naming
+from .device import choose_device
+from .errors import InputError, memory_was_short, naming
 from .image_files import bare_name
 from .label_schema import LabelSchema
 from .model import ModelBundle
@@ -221,11 +221,10 @@ def _told_of_pieces(left_out: int) -> str:
 
 def _told_of_region(cut_off: Sequence[str], missing: Sequence[str]) -> str:
     """What a model that sees only the surroundings of the atlases' labels may have missed."""
-    told = [(cut_off, "may go on beyond the part of the scan that the model sees"), (missing, "not found in that part")]
-    if not cut_off:
-        told[1] = (missing, "not found in the part of the scan that the model sees")
-    found = [f"{', '.join(names)}: {problem}" for names, problem in told if names]
-    return "; ".join([*found, "if that is wrong, train with the region set to whole"]) if found else ""
+    part = "the part of the scan that the model sees"
+    problems = [(cut_off, f"may go on beyond {part}"), (missing, f"not found in {part}")]
+    told = [f"{', '.join(names)}: {problem}" for names, problem in problems if names]
+    return "; ".join([*told, "if that is wrong, train with the region set to whole"]) if told else ""
 
 
 def volumes(labels: sitk.Image, schema: LabelSchema) -> dict[str, float]:

@@ -231,7 +231,22 @@ PRESETS = {
 DEFAULT_PRESET = "balanced"
 
 
+_METHOD = [item.name for item in fields(Settings) if getattr(PAPER, item.name) != getattr(BALANCED, item.name)]
+
+
+def is_published(settings: Settings) -> bool:
+    """Whether a study trains as the publication does, though some settings may have been changed."""
+    alike = [getattr(settings, name) == getattr(PAPER, name) for name in _METHOD]
+    return 2 * sum(alike) > len(alike)
+
+
 def with_preset(settings: Settings, name: str) -> Settings:
-    """Settings of a study as a preset leaves them: presets that differ in length alone keep what was changed."""
+    """Settings of a study as a preset leaves them.
+
+    Presets that differ in length alone keep all that was changed; from the publication's to the others, or back, only
+    that changes in which these differ.
+    """
     preset = PRESETS[name].settings
-    return preset if (preset == PAPER) != (settings == PAPER) else settings
+    if is_published(settings) == is_published(preset):
+        return settings
+    return replace(settings, **{item: getattr(preset, item) for item in _METHOD})

@@ -1,4 +1,7 @@
-"""Steps that break, as their losses or gradients are no longer numbers, are kept from the weights and counted."""
+"""Steps that break, as their losses or gradients are no longer numbers, are counted and leave no number behind.
+
+The optimiser goes on by what it has gathered from the steps before, as it does where a gradient is zero.
+"""
 
 from __future__ import annotations
 

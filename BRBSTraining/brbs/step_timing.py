@@ -17,7 +17,25 @@ from .settings import Settings
 PROGRESS = {"coarse": 0.0, "warm-up": 0.3, "registration": 0.45, "together": 0.95}
 CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
 
+MANY_CLASSES = 22
+
 _TIMED_STEPS = 2
+
+
+def speed(device: torch.device) -> dict[str, dict[str, float]]:
+    """How fast a device trains, for any number of structures.
+
+    Returns:
+        "seconds_per_step", of :func:`seconds_per_step` with one structure, and "seconds_per_structure", by phase what
+        each further one takes.
+
+    Raises:
+        RuntimeError: the device cannot compute a step or has too little memory.
+    """
+    many = seconds_per_step(device, classes=MANY_CLASSES)
+    few = seconds_per_step(device, edge=round(many["volume"] ** (1 / 3)))
+    more = {name: max(0.0, many[name] - few[name]) / (MANY_CLASSES - 2) for name in PROGRESS}
+    return {"seconds_per_step": few, "seconds_per_structure": more}
 
 
 def seconds_per_step(device: torch.device, edge: int | None = None, classes: int = 2) -> dict[str, float]:

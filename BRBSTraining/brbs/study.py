@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -12,7 +13,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from .errors import InputError
+from .errors import InputError, naming
 from .files import read_json, write_json
 from .image_files import bare_name, list_images, pairing_name
 from .label_schema import MOST_LABELS, Label, LabelSchema
@@ -64,7 +65,7 @@ class Study:
 
         Raises:
             InputError: a folder is missing; an image without label map or the reverse; one name twice in a folder;
-                no atlas; no unlabeled scan; an unusable label map.
+                no atlas; no unlabeled scan; an unusable label map; two structures of one name.
         """
         atlases = pair_folders(atlas_images, atlas_labels)
         scans = list_images(unlabeled)
@@ -89,7 +90,8 @@ class Study:
         refuse_channels(description, folder / "dataset.json")
         labels = list_images(folder / "labelsTr")
         images = _without_channel(list_images(folder / "imagesTr"), labels)
-        with_labels = [image for name, image in images.items() if name in by_name(labels)]
+        named_labels = by_name(labels)
+        with_labels = [image for name, image in images.items() if name in named_labels]
         scans = [image for image in images.values() if image not in with_labels]
         if (folder / "imagesTs").is_dir():
             scans += list_images(folder / "imagesTs")
@@ -213,7 +215,9 @@ def _schema_of(atlases: Sequence[Atlas]) -> LabelSchema:
         if missing:
             log.warning("%s: lacks label %s, which other atlases have", path, ", ".join(missing))
     _compare_names(schemas, schema)
-    return with_dataset_names(schema, atlases[0].labels.parent)
+    schema = with_dataset_names(schema, atlases[0].labels.parent)
+    schema.refuse_shared_names()
+    return schema
 
 
 def found_structures(labels: sitk.Image, path: Path) -> LabelSchema:
@@ -245,7 +249,9 @@ def _compare_names(schemas: Mapping[Path, LabelSchema], schema: LabelSchema) -> 
 
 
 def refuse_swapped(path: Path, own: LabelSchema, schema: LabelSchema) -> None:
-    """Refuses a label map in which a name belongs to another value than in the study.
+    """Refuses a label map in which a name belongs to another value than in the study, or in the study to two.
+
+    A name that the label map has twice does not tell which of its structures is meant, and is left to the study's.
 
     Args:
         path: the label map.
@@ -253,13 +259,17 @@ def refuse_swapped(path: Path, own: LabelSchema, schema: LabelSchema) -> None:
         schema: the structures of the study; those that it lacks are not looked at.
 
     Raises:
-        InputError: a name under another value than in ``schema``.
+        InputError: a name under another value than in ``schema``, or two structures of one name there.
     """
     names = {label.value: label.name for label in schema.labels}
+    held = {names[value].casefold() for value in own.values if value in names}
+    with naming(path):
+        LabelSchema(tuple(label for label in schema.labels if label.name.casefold() in held)).refuse_shared_names()
     values = {name.casefold(): value for value, name in names.items()}
+    counts = Counter(label.name.casefold() for label in own.labels)
     for label in own.labels:
         known, name = names.get(label.value), label.name.casefold()
-        if known is None or _is_default(label) or name == known.casefold() or name not in values:
+        if known is None or _is_default(label) or name == known.casefold() or name not in values or counts[name] > 1:
             continue
         raise InputError(
             f"{path}: label {label.value} is '{label.name}' here, but in other atlases '{known}', and "

@@ -73,7 +73,8 @@ def _was_restarted(folder: Path) -> bool:
     """Whether the launcher has started this training again and its checkpoint, not an earlier training's, is there."""
     if restarts() == 0 or not (folder / CHECKPOINT_FILE).is_file():
         return False
-    return read_json(folder / JOB_FILE).get("run") == run_name()
+    name = run_name()
+    return name is not None and read_json(folder / JOB_FILE).get("run") == name
 
 
 def _follow(device_name: str, folder: Path) -> int:
@@ -154,7 +155,8 @@ def _most_voxels(study: Study, device, minutes: float | None) -> int:
     """What the device's memory permits of a working grid, and the time limit where nobody has chosen the spacing."""
     from .device import voxel_budget
 
-    most = voxel_budget(device, study.schema.class_count)
+    scans = len(study.atlases) + len(study.unlabeled) + len(study.validation)
+    most = voxel_budget(device, study.schema.class_count, scans)
     if minutes is None or study.settings.spacing is not None:
         return most
     from .step_timing import seconds_per_step

@@ -14,8 +14,8 @@ from torch import nn
 from .budget import Budget
 from .checkpoint import read_state, write_state
 from .data import TrainingData
-from .device import free_memory, keep_freed_memory, memory_was_short, telling_memory
-from .errors import InputError, first_line
+from .device import free_memory, keep_freed_memory, telling_memory
+from .errors import InputError, first_line, memory_was_short
 from .interruption import Interruption
 from .job import JobWriter
 from .learner import Learner
@@ -363,7 +363,10 @@ class Trainer:
             log.info("the checkpoint was made by %d process(es); %d go on with it", count, self.group.world)
 
     def _take_up_model(self, damage: InputError) -> None:
-        """A torn checkpoint costs what the optimisers have gathered, as the model was written right after it."""
+        """A torn checkpoint costs what the optimisers have gathered, as the model was written right after it.
+
+        The network that learns goes on from its average; phases go on where they were.
+        """
         try:
             bundle = ModelBundle.load(self.output)
             for network in (self.learner.segmentation, self.learner.best_segmentation):
@@ -372,6 +375,7 @@ class Trainer:
             told = bundle.provenance
             self.step, self.seconds, self.metrics = told["step"], 60 * told["training_minutes"], told["dice"]
             self.best_dice = self.metrics["mean"]
+            self.learner.own_steps = {name: told.get(f"{name}_steps", 0) for name in ("segmentation", "registration")}
         except (InputError, RuntimeError, KeyError) as error:
             raise InputError(f"{damage}; train anew with --overwrite") from error
         log.warning("%s; going on from the model of step %d", damage, self.step)
@@ -388,6 +392,7 @@ class Trainer:
             self.learner.registration.state_dict(),
             unlabeled_count=len(self.prepared.unlabeled_names),
             step=self.step,
+            segmentation_steps=self.learner.own_steps["segmentation"],
             registration_steps=self.learner.own_steps["registration"],
             training_minutes=round(self.seconds / 60, 2),
             validation="annotated scans" if self.validation.real else "bent atlases",

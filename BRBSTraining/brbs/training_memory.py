@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SCAN_VOXEL = 5  # bytes that each voxel of a scan and its label map takes where it is kept
 USABLE_SHARE = 0.6  # of the memory that is free when it is asked for; others want some, too
 
 
@@ -30,9 +31,9 @@ class StepMemory:
         """Bytes of a step."""
         return int(self.fixed + voxels * (self.voxel + classes * self.voxel_class))
 
-    def most_voxels(self, available: int, classes: int) -> int:
-        """Voxels of the largest working grid that so many bytes are enough for."""
-        return max(0, int((available - self.fixed) / (self.voxel + classes * self.voxel_class)))
+    def most_voxels(self, available: int, classes: int, scans: int = 0) -> int:
+        """Voxels of the largest working grid that so many bytes are enough for, scans and their label maps included."""
+        return max(0, int((available - self.fixed) / (self.voxel + classes * self.voxel_class + scans * SCAN_VOXEL)))
 
 
 PLAIN = StepMemory(0.5e9, 3900, 115)

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .dicom_slices import check_slices, series_files
-from .errors import InputError
+from .errors import InputError, memory_was_short
 from .files import replacing
 from .image_files import IMAGE_SUFFIXES, check_writable_suffix, image_suffix
 from .image_header import check_geometry, check_size
@@ -161,7 +161,9 @@ def _plain_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "orthonormal" in str(error):
+        if memory_was_short(error):
+            reason = "cannot be read, as this computer's memory is too small; close other programs, or crop it"
+        elif "orthonormal" in str(error):
             reason = "has axes that are not perpendicular; resample it onto a regular grid first"
         elif path.is_dir():
             reason = "cannot be read as one DICOM series (damaged files or slices of different sizes)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,8 +30,11 @@ class Cancelled(Exception):
 class Worker:
     """Looks after a folder of requests until it is told to stop, has been idle, or its parent process is gone.
 
+    In the last case nobody else tidies up, and the folder goes with all that is in it, which may be scans of patients;
+    one that does not lie among the computer's temporary files stays, as people may have made it.
+
     Args:
-        folder: requests come and answers go there.
+        folder: requests come and answers go there; it holds nothing else.
         idle_minutes: time without a request after which it ends.
         parent: number of the process that it serves; None: nobody's.
     """
@@ -50,11 +55,16 @@ class Worker:
                 self._serve(path)
                 busy_at = time.monotonic()
             time.sleep(LOOK_SECONDS)
+        if self._orphaned and Path(tempfile.gettempdir()).resolve() in self._folder.resolve().parents:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _orphaned(self) -> bool:
+        return self._parent is not None and not process_exists(self._parent)
 
     def _ends(self, busy_at: float) -> bool:
-        orphan = self._parent is not None and not process_exists(self._parent)
         idle = time.monotonic() - busy_at > self._idle_seconds
-        return orphan or idle or (self._folder / STOP_FILE).exists()
+        return self._orphaned or idle or (self._folder / STOP_FILE).exists()
 
     def _serve(self, path: Path) -> None:
         """Answers a request; whatever is wrong with it, the next one is served, too."""

@@ -8,6 +8,7 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --time=04:00:00
 set -euo pipefail
+# Activate the environment here that brbs is installed in, such as: source ~/brbs/.venv/bin/activate
 study=$1 model=$2
 resume=
 if [[ -f $model/training/last.pt ]]; then resume=--resume; fi

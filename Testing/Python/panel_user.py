@@ -1,11 +1,13 @@
-"""What a user does with a panel: clicks, and waits."""
+"""What a user does with a panel: clicks, drops files, and waits."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from pathlib import Path
 
-from PyQt5.QtCore import Qt
+import waiting
+from PyQt5.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PyQt5.QtGui import QDragEnterEvent, QDropEvent
 from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication
 
@@ -16,14 +18,21 @@ def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
     Raises:
         AssertionError: it did not come about in time.
     """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen in {seconds} s"
-        QApplication.processEvents()
-        time.sleep(0.01)
+    waiting.wait(condition, seconds, QApplication.processEvents)
 
 
 def click(button) -> None:
     """Clicks a button, which has to be enabled."""
     assert button.enabled, f"{button.objectName} is disabled: {button.toolTip}"
     QTest.mouseClick(button, Qt.LeftButton)
+
+
+def drop(table, *paths: Path) -> None:
+    """Drops files on a table as a file manager does."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    view = table.viewport()
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.CopyAction, data, Qt.LeftButton, Qt.NoModifier)
+    QApplication.sendEvent(view, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(view, QDropEvent(QPointF(5, 5), Qt.CopyAction, data, Qt.LeftButton, Qt.NoModifier))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-ENGINE = Path(__file__).parent
-PATHS = os.pathsep.join([str(ENGINE), str(ENGINE.parents[2] / "BRBSTraining")])
+from children import environment
 
 needs_processes = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
@@ -19,12 +16,12 @@ needs_processes = pytest.mark.skipif(
 )
 
 
-def launch(*arguments: str | Path, restarts: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def launch(*arguments: str | Path, restarts: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python program in two processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [*launcher, "--max-restarts", str(restarts), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1", **environment},
+        env=environment(Path(__file__).parent, **{"OMP_NUM_THREADS": "1", **variables}),
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from known_scans import phantom, rotation, scan
 
 from brbs.alignment import SCALE_LIMITS, split_affine
+from brbs.errors import naming
 from brbs.grid import WorkingGrid
 
 WHOLE = (0, 48)  # planes of the body below, 4 mm wide; its middle is the origin of the world
@@ -107,9 +108,13 @@ def test_failed_affine_falls_back_to_the_centre_of_mass_and_says_so(monkeypatch,
     grid = WorkingGrid((24, 24, 24), (2.0, 2.0, 2.0), alignment="affine")
     image = phantom((48, 48, 40))
     reference = grid.image(grid.sample_image(image, grid.place(image)))
-    placement = grid.place(image, reference)
+    with naming("Kopf ä.nrrd"):
+        placement = grid.place(image, reference)
     assert placement.TransformPoint((5.0, 0.0, 0.0)) == grid.place(image).TransformPoint((5.0, 0.0, 0.0))
-    assert "0.01" in caplog.text
+    assert "Kopf ä.nrrd: could not be aligned" in caplog.text and "0.01" in caplog.text and "check that" in caplog.text
+    caplog.clear()
+    grid.place(image, reference)
+    assert "Kopf" not in caplog.text and "a scan: could not be aligned" in caplog.text
 
 
 def test_hopeless_registration_still_gives_a_usable_place():

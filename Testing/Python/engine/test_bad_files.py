@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from bad_files import LABEL_MAPS, MODELS, SCANS
+from bad_files import LABEL_MAPS, MODELS, SCANS, Make
+from children import environment
 from tiny_study import content, on_grid, run, subject, train_arguments
 
 from brbs.bundle_file import import_bundle
 from brbs.errors import InputError
-from brbs.image_files import image_suffix
+from brbs.image_files import bare_name, image_suffix
 from brbs.volumes import read_image, read_label_map
 
-ENGINE = Path(__file__).resolve().parent
+NO_SCANS = ["not there.nii.gz", "empty folder", "a folder.nii.gz"]  # nothing at all, in a folder of scans
+LABELS = ["the same everywhere.nii.gz"]  # no scan, but a label map
 
 
 @pytest.fixture
@@ -52,18 +54,20 @@ def test_libraries_add_nothing_to_the_message(name: str, model: Path, home: Path
     assert told.err.startswith("brbs: ") and told.err.count("\n") == 1 and not told.out
 
 
-FILES = [name for name in SCANS if image_suffix(name) and "folder" not in name]
-SOME = [*FILES[::6], "a pipe.nrrd"]  # always; the others, which segmenting has read the same way, when there is time
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in FILES]
-)
+@pytest.mark.parametrize("name", [name for name in SCANS if name not in NO_SCANS])
 def test_scan_to_train_on(name: str, own_study: Path, tmp_path: Path, capsys) -> None:
     path = own_study / "unlabeled" / name
     SCANS[name](path)
-    if path.exists():
-        refused(train_arguments(own_study, tmp_path / "model"), path, tmp_path, capsys)
+    refused(train_arguments(own_study, tmp_path / "model"), path, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", NO_SCANS)
+def test_folder_without_scans_to_train_on(name: str, own_study: Path, tmp_path: Path, capsys) -> None:
+    folder = own_study / "unlabeled"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    SCANS[name](folder / name)
+    refused(train_arguments(own_study, tmp_path / "model"), folder, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", LABEL_MAPS)
@@ -74,16 +78,32 @@ def test_label_map_to_train_on(name: str, own_study: Path, tmp_path: Path, capsy
     refused(train_arguments(own_study, tmp_path / "model"), path, tmp_path, capsys)
 
 
-@pytest.mark.parametrize("name", LABEL_MAPS)
-def test_label_map_to_compare(name: str, home: Path, tmp_path: Path, capsys) -> None:
-    folders = [tmp_path / "found", tmp_path / "true"]
-    for folder in folders:
+def compare(name: str, make: Make, part: str, tmp_path: Path, capsys) -> None:
+    """A case of which one file is bad is refused."""
+    folders = {each: tmp_path / each for each in ("prediction", "reference", "images")}
+    for each, folder in folders.items():
         folder.mkdir()
-    path = folders[0] / f"case{image_suffix(name)}"
-    LABEL_MAPS[name](path)
-    sitk.WriteImage(on_grid(subject(0)[1]), str(folders[1] / "case.nii.gz"))
-    report = ["--output", tmp_path / "report"]
-    refused(["evaluate", "--prediction", folders[0], "--reference", folders[1], *report], path, tmp_path, capsys)
+        if each != part:
+            sitk.WriteImage(on_grid(subject(0)[each != "images"]), str(folder / f"{bare_name(name)}.nii.gz"))
+    make(folders[part] / name)
+    given = [argument for each, folder in folders.items() for argument in (f"--{each}", folder)]
+    path = folders[part] if name in NO_SCANS else folders[part] / name
+    refused(["evaluate", *given, "--output", tmp_path / "report"], path, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", LABEL_MAPS)
+def test_label_map_to_compare(name: str, tmp_path: Path, capsys) -> None:
+    compare(name, LABEL_MAPS[name], "prediction", tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", [name for name in SCANS if name not in LABELS])
+def test_reference_to_compare_with(name: str, tmp_path: Path, capsys) -> None:
+    compare(name, SCANS[name], "reference", tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_scan_to_draw_a_comparison_on(name: str, tmp_path: Path, capsys) -> None:
+    compare(name, SCANS[name], "images", tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -102,9 +122,9 @@ def test_model_from_elsewhere(name: str, home: Path, tmp_path: Path, capsys) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's largest memory this way")
 def test_no_bad_file_takes_much_memory(home: Path) -> None:
     """All scans, label maps and models, in a process of its own."""
-    paths = [str(ENGINE), str(ENGINE.parents[2] / "BRBSTraining")]
-    program = f"import sys; sys.path[:0] = {paths!r}; import test_bad_files; test_bad_files.read_all(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", program, home], capture_output=True, timeout=100)
+    program = "import sys; import test_bad_files; test_bad_files.read_all(sys.argv[1])"
+    command, child = [sys.executable, "-c", program, home], environment(Path(__file__).parent)
+    done = subprocess.run(command, env=child, capture_output=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 2**30
 

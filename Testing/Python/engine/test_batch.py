@@ -7,15 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, run, subject
 
 from brbs.batch import Batch
+from brbs.confidence import Confidence
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.model_description import model_identity
@@ -93,6 +95,24 @@ def test_finished_scans_are_not_done_again(folder: Path, monkeypatch) -> None:
     assert len(seen) == 6  # another model: all of them
 
 
+def test_scans_finished_with_other_options_are_done_again(folder: Path) -> None:
+    mend(folder)
+    one = ["--pattern", "*1*", "--table", folder / "results.csv", "--skip-finished"]
+
+    def written(*more: str) -> set[str]:
+        """What a further run writes."""
+        for path in (folder / "out").glob("*"):
+            os.utime(path, (0, 0))
+        assert segment(folder, *one, *more) == 0
+        return {path.name for path in (folder / "out").iterdir() if path.stat().st_mtime > 0}
+
+    label_map = {"Käthe 1.nii.gz"}
+    images = {f"Käthe 1_probability_{name}.nii.gz" for name in ("0_background", "3_Hülle", "70_Kern")}
+    assert written() == label_map and written("--components", "atlases") == set()
+    assert written("--components", "largest") == label_map and written("--components", "largest") == set()
+    assert written("--probabilities") == label_map | images and written("--probabilities") == set()
+
+
 def test_a_folder_is_filtered_by_name(folder: Path, capsys) -> None:
     assert segment(folder, "--pattern", "KÄTHE 3*") == 0
     assert [path.name for path in (folder / "out").iterdir()] == ["Käthe 3.nii.gz"]
@@ -150,6 +170,24 @@ def test_stop_leaves_the_scan_at_work_as_it_was(folder: Path, monkeypatch) -> No
     assert reader.progress < 1
 
 
+def test_stop_while_the_confidence_is_told_leaves_the_scan_to_the_next_run(folder: Path, monkeypatch) -> None:
+    reader, told = JobReader(folder / "job"), Confidence.findings
+
+    def stopped(self, *arguments):
+        reader.request_stop()
+        return told(self, *arguments)
+
+    options = ["--table", folder / "results.csv", "--skip-finished", "--job", folder / "job"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Confidence, "findings", stopped)
+        assert segment(folder, *options) == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["Käthe 1.nii.gz"]
+    assert reader.events()[0][-1]["state"] == "waiting" and not (folder / "results.csv").exists()
+    mend(folder)
+    assert segment(folder, *options) == 0
+    assert {row["state"] for row in table(folder)} == {"finished"} and len(table(folder)) == 3
+
+
 def test_an_error_in_the_engine_stops_nobody_else(folder: Path, monkeypatch) -> None:
     work = Segmenter.run
 
@@ -203,6 +241,19 @@ def test_options_that_do_not_fit_are_refused(folder: Path, more: list[str], told
     assert told in capsys.readouterr().err and not (folder / "out").exists()
 
 
+def test_no_probability_is_taken_for_a_scan_by_the_next_run(folder: Path, capsys) -> None:
+    before = sorted((folder / "scans").iterdir())
+    among = ["--input", folder / "scans", "--output", folder / "scans", "--format", ".seg.nrrd", "--device", "cpu"]
+    assert run(["segment", "--model", folder / "Modell", *among, "--probabilities"]) == 2
+    told = capsys.readouterr().err
+    assert f"{folder / 'scans'}: holds the scans" in told and "--probabilities" in told
+    assert sorted((folder / "scans").iterdir()) == before
+    mend(folder)
+    for _ in range(2):
+        assert run(["segment", "--model", folder / "Modell", *among]) == 0
+    assert len(list((folder / "scans").iterdir())) == 2 * len(before)
+
+
 def test_no_label_map_takes_the_place_of_a_scan(folder: Path, capsys) -> None:
     before = {path: path.read_bytes() for path in (folder / "scans").iterdir()}
     common = ["--model", folder / "Modell", "--output", folder / "scans", "--device", "cpu"]
@@ -229,6 +280,37 @@ def test_identity_follows_the_content(folder: Path) -> None:
     assert scan_identity(header) != before
 
 
+def test_identity_is_that_of_the_files_that_the_header_names(folder: Path) -> None:
+    (folder / "voxels").mkdir()
+    header, voxels = folder / "Kopf [1].mhd", folder / "voxels/Kopf.raw"
+    sitk.WriteImage(on_grid(subject(1)[0]), str(folder / "Kopf.mhd"))
+    (folder / "Kopf.raw").rename(voxels)
+    text = (folder / "Kopf.mhd").read_text().replace("Kopf.raw", "voxels/Kopf.raw")
+    header.write_text(text)
+    before = scan_identity(header)
+    for beside in ("Kopf [1].seg.nrrd", "Kopf [1].raw", "Kopf 1.nii.gz"):  # as results are named
+        (folder / beside).write_bytes(b"something else")
+    assert scan_identity(header) == before
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert scan_identity(header) != before
+    voxels.unlink()
+    with pytest.raises(InputError, match="Kopf.raw: cannot be read"):
+        scan_identity(header)
+
+
+def test_identity_of_voxels_in_a_list_of_files(folder: Path) -> None:
+    planes = subject(1)[0]
+    header = "NRRD0004\ntype: float\ndimension: 3\nsizes: 16 20 16\nencoding: raw\nendian: little\ndata file: LIST 2\n"
+    names = [f"{number}.raw" for number in range(len(planes))]
+    (folder / "liste.nhdr").write_text(header + "\n".join(names) + "\n")
+    for name, plane in zip(names, planes):
+        (folder / name).write_bytes(plane.tobytes())
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "liste.nhdr"))), planes)
+    before = scan_identity(folder / "liste.nhdr")
+    (folder / names[7]).write_bytes(planes[8].tobytes())
+    assert scan_identity(folder / "liste.nhdr") != before
+
+
 def test_a_killed_batch_goes_on_where_it_was(folder: Path) -> None:
     mend(folder)
     arguments = ["--model", folder / "Modell", "--input", folder / "scans", "--output", folder / "out"]
@@ -236,21 +318,72 @@ def test_a_killed_batch_goes_on_where_it_was(folder: Path) -> None:
     command = [sys.executable, "-m", "brbs", "segment", *map(str, [*arguments, *options])]
     environment = {**os.environ, "PYTHONPATH": str(ENGINE), "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while child.poll() is None and not (folder / "out/Käthe 1.nii.gz").exists():
-        pass
+    first, end = folder / "out/Käthe 1.nii.gz", time.monotonic() + 120
+    while child.poll() is None and not first.exists() and time.monotonic() < end:
+        time.sleep(0.001)
     child.kill()
     child.wait()
+    assert first.exists()
     assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == 0
     assert len(list((folder / "out").iterdir())) == 3
     assert [row["state"] for row in table(folder)] == ["finished"] * 3
 
 
-def test_watcher_s_folder_is_told_why_a_batch_failed(folder: Path, monkeypatch) -> None:
-    def full(*arguments, **more):
-        raise InputError("results.csv: cannot be written (No space left on device)")
+@pytest.fixture
+def in_the_way(folder: Path, monkeypatch) -> list[int]:
+    """Numbers of the scans at which the table cannot be written: a folder has its name, which none can replace."""
+    numbers, work = [], Segmenter.run
 
-    monkeypatch.setattr(ResultTable, "put", full)
-    results = ResultTable(folder / "results.csv", [])
-    with pytest.raises(InputError), JobWriter(folder / "job") as watcher:
-        Batch([replace(job, confidence=False) for job in jobs(folder, 1)], "m", results, watcher=watcher).run()
-    assert (JobReader(folder / "job").state, "No space left" in JobReader(folder / "job").message) == ("failed", True)
+    def blocked(self, job, check):
+        if (folder / "results.csv").is_dir():
+            (folder / "results.csv").rmdir()
+        if int(job.input.name[6]) in numbers:
+            (folder / "results.csv").unlink(missing_ok=True)
+            (folder / "results.csv").mkdir()
+        return work(self, job, check=check)
+
+    monkeypatch.setattr(Segmenter, "run", blocked)
+    return numbers
+
+
+def test_a_table_that_cannot_be_written_for_a_while_stops_nothing(folder: Path, in_the_way: list[int], caplog) -> None:
+    mend(folder)
+    in_the_way += [1, 2]
+    assert segment(folder, "--table", folder / "results.csv", "--job", folder / "job") == 0
+    assert [row["state"] for row in table(folder)] == ["finished"] * 3
+    assert caplog.text.count("results.csv: cannot be written") == 2 and JobReader(folder / "job").state == "finished"
+
+
+def test_a_table_that_cannot_be_written_at_last_is_told(folder: Path, in_the_way: list[int], capsys) -> None:
+    mend(folder)
+    in_the_way += [3]
+    options = ["--table", folder / "results.csv", "--job", folder / "job", "--skip-finished"]
+    assert segment(folder, *options) == 2
+    told = capsys.readouterr().err
+    assert f"{folder / 'results.csv'}: cannot be written" in told and "--skip-finished" in told
+    job = JobReader(folder / "job")
+    assert job.state == "failed" and "results.csv: cannot be written" in job.message
+    assert len(list((folder / "out").iterdir())) == 3, "what is segmented stays"
+    states = [event["state"] for event in job.events()[0]]
+    assert states == ["running", "finished"] * 3
+    in_the_way.clear()
+    (folder / "results.csv").rmdir()
+    assert segment(folder, *options) == 0 and len(table(folder)) == 3
+
+
+def test_rows_that_wait_are_written_after_a_stop(folder: Path, in_the_way: list[int], monkeypatch) -> None:
+    mend(folder)
+    in_the_way += [1]
+    results, put = ResultTable(folder / "results.csv", ["Kern"]), ResultTable.put
+    reader = JobReader(folder / "job")
+
+    def last(self, *arguments, **more):
+        reader.request_stop()
+        return put(self, *arguments, **more)
+
+    monkeypatch.setattr(ResultTable, "put", last)
+    with JobWriter(folder / "job") as watcher:
+        assert not Batch(jobs(folder), "m", results, watcher=watcher).run()
+    (folder / "results.csv").rmdir()
+    results.catch_up()
+    assert [row["state"] for row in table(folder)] == ["finished"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import train, weights
 from tiny_study import SETTINGS
+from tiny_training import train, weights
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -254,6 +254,25 @@ def test_swapped_names_are_refused() -> None:
     assert found.status == "unusable" and "label 3 is 'Kern' here, but in other atlases 'Hülle'" in found.message
 
 
+def test_structures_of_one_name_stop_a_training_until_they_are_told_apart() -> None:
+    first, second = SCHEMA.labels
+    shared = LabelSchema((first, replace(second, name="hülle")))
+    atlas, scan = item(structures=shared.labels), item("unlabeled", "s")
+    found = judge([atlas, scan], shared)
+    told = trainable(study_of(atlas, scan, schema=shared), found)
+    assert told.startswith("a.seg.nrrd: structures 3 and 70 are both called 'hülle'; give each a name of its own")
+    renamed = judge([atlas, scan], SCHEMA)
+    assert trainable(study_of(atlas, scan), renamed) is None, "the file still has its old names"
+
+
+def test_atlases_with_other_values_for_the_same_names_are_refused() -> None:
+    others = LabelSchema(tuple(replace(label, value=label.value + 1) for label in SCHEMA.labels))
+    items = [item(), item(name="b", structures=others.labels)]
+    found = judge(items, SCHEMA.merge(others))
+    assert [one.status for one in found] == ["unusable"] * 2
+    assert found[0].message.startswith("a.seg.nrrd: structures 3 and 4 are both called 'Hülle'")
+
+
 def test_scans_unlike_the_atlases_are_odd() -> None:
     atlases = [item(name="a"), item(name="b", extent=(14.0, 20.0, 30.0)), item(name="c", orientation="RAS")]
     scans = [

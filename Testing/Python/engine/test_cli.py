@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from children import environment
+from dicom_series import write_series
 from tiny_study import SCHEMA, content, on_grid, run, subject, train_arguments, write_study
 
 from brbs import grid as grid_module
@@ -59,6 +61,14 @@ def test_a_folder_is_segmented_onto_each_scan_s_own_grid(model: Path, study: Pat
         for name in ("GetOrigin", "GetSpacing", "GetDirection"):
             np.testing.assert_allclose(getattr(labels, name)(), getattr(scan, name)(), atol=1e-6)
         assert set(np.unique(sitk.GetArrayFromImage(labels))) <= {0, *SCHEMA.values}
+
+
+@pytest.mark.parametrize("given", [".", "../Serie ä", "./"])
+def test_a_folder_is_named_however_it_is_given(model: Path, tmp_path: Path, monkeypatch, given: str) -> None:
+    write_series(tmp_path / "Serie ä", subject(4)[0])
+    monkeypatch.chdir(tmp_path / "Serie ä")
+    assert run(["segment", "--model", model, "--input", given, "--output", tmp_path / "out", "--device", "cpu"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["Serie ä.nii.gz"]
 
 
 def test_a_scan_becomes_segments_with_names_and_probabilities(model: Path, study: Path, tmp_path: Path) -> None:
@@ -118,13 +128,14 @@ def test_a_study_folder_is_written_and_trained_from(study: Path, tmp_path: Path)
     assert (settings["seed"], settings["learning_rate"], settings["channels"]) == (5, 0.01, [8, 8, 16, 8, 8])
 
 
-def test_a_study_s_own_settings_stay_unless_the_publication_s_are_asked_for(study: Path, tmp_path: Path) -> None:
+def test_a_study_s_own_settings_stay_whatever_the_preset(study: Path, tmp_path: Path) -> None:
     made = ["--study", tmp_path / "kept", "--spacing", 1, 2, 2]
     assert run(train_arguments(study, tmp_path / "one", *made, steps=1)) == 0
-    for preset, spacing in (("fast", [1, 2, 2]), ("paper", None)):
+    for preset, augmentation in (("fast", "full"), ("paper", "published")):
         arguments = ["--study", tmp_path / "kept", "--output", tmp_path / preset, "--preset", preset, "--steps", 1]
         assert run(["train", *arguments, *(["--channels", 8, 8, 8] if preset == "paper" else [])]) == 0
-        assert description(tmp_path / preset)["settings"]["spacing"] == spacing
+        settings = description(tmp_path / preset)["settings"]
+        assert (settings["spacing"], settings["augmentation"]) == ([1, 2, 2], augmentation)
 
 
 def test_a_longer_preset_makes_a_finished_training_longer(model: Path) -> None:
@@ -164,10 +175,8 @@ def test_settings_of_every_kind_are_understood() -> None:
 
 
 def start(arguments: list[str]) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(ENGINE), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "brbs", *arguments], env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    command, child = [sys.executable, "-m", "brbs", *arguments], environment(OMP_NUM_THREADS="1")
+    return subprocess.Popen(command, env=child, stderr=subprocess.PIPE, text=True, encoding="utf-8")
 
 
 def wait_for_losses(job: JobReader, child: subprocess.Popen, offset: int = 0) -> int:

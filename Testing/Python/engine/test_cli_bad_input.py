@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from limits import no_file_longer_than
 from tiny_study import ORIGIN, content, on_grid, run, subject, train_arguments
 
 
@@ -196,18 +197,12 @@ def test_an_output_that_cannot_be_a_folder_is_told(output: str, study: Path, tmp
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot limit the size of files")
 def test_a_full_disk_at_the_start_keeps_the_model_of_before(study: Path, model: Path, tmp_path: Path, capsys) -> None:
-    import resource
-
     output = shutil.copytree(model, tmp_path / "model")
     before = content(output)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
+    with no_file_longer_than(20_000):
         codes = [run(train_arguments(study, path, *more)) for path, more in (
             (output, ["--overwrite"]), (tmp_path / "new/model", [])
         )]  # fmt: skip
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     told = capsys.readouterr().err
     assert codes == [2, 2] and "disk space" in told and str(output) in told
     assert content(output) == before and not (tmp_path / "new").exists()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_trainer import at_step, train
+from tiny_training import at_step, train
 
 from brbs import trainer as trainer_module
 from brbs.errors import InputError

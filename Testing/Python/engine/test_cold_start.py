@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import SimpleITK as sitk
+from children import environment
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 
-ENGINE = Path(__file__).resolve().parents[3] / "BRBSTraining"
 NOT_NEEDED = ("matplotlib", "torch._dynamo", "brbs.trainer", "brbs.confidence")
 PROGRAM = f"""
 import sys
@@ -27,7 +26,7 @@ def test_segmentation_imports_nothing_that_it_does_not_need(tmp_path: Path) -> N
     files = ["--model", tmp_path / "model", "--input", tmp_path / "scan.nrrd", "--output", tmp_path / "labels.nrrd"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "segment", *map(str, files), "--device", "cpu"],
-        env={**os.environ, "PYTHONPATH": str(ENGINE), "OMP_NUM_THREADS": "1"},
+        env=environment(OMP_NUM_THREADS="1"),
         capture_output=True,
         text=True,
         timeout=120,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
@@ -76,6 +77,17 @@ def test_atlases_count_only_where_they_contradict(seen) -> None:
         confidence._propagation.vote = lambda volume, check, vote=vote: vote
         found = confidence.findings(image, segmentation).confidence
         assert found == pytest.approx({name: factor * value for name, value in promised.items()}, abs=1e-3)
+
+
+@pytest.mark.parametrize("said", [0.0, 0.5, 1.0])
+def test_where_few_atlases_say_anything_the_segmentation_counts_more(seen, said: float) -> None:
+    """At faces to which their fields lead from outside; the part of them that says something agrees."""
+    confidence, segmentation, image = seen
+    vote = segmentation.found.copy()
+    vote[..., :3] *= said
+    confidence._propagation.vote = lambda volume, check: vote
+    unsure = sitk.GetArrayFromImage(confidence.findings(image, segmentation).uncertainty)
+    np.testing.assert_allclose(unsure, uncertainty(segmentation.found), atol=1e-3)
 
 
 @pytest.mark.parametrize("changes", [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from brbs import control_groups
 from brbs import device as device_module
 from brbs.device import (
     autocast,
@@ -16,6 +19,7 @@ from brbs.device import (
     voxel_budget,
 )
 from brbs.errors import InputError
+from brbs.training_memory import SPARING, USABLE_SHARE
 
 CPU = torch.device("cpu")
 
@@ -69,8 +73,32 @@ def test_voxel_budget_grows_with_memory_between_bounds(monkeypatch: pytest.Monke
     assert budgets[CPU][-1] == 96**3 and budgets[gpu][-1] == 160**3
 
 
+def test_scans_that_lie_on_the_device_leave_less_for_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "free_memory", lambda _: 8 * 2**30)
+    gpu, scans = torch.device("cuda"), 300
+    alone, beside = voxel_budget(gpu, 2), voxel_budget(gpu, 2, scans)
+    step = SPARING.needed(beside, 2)
+    assert beside < alone / 2 and step + 5 * scans * beside == pytest.approx(USABLE_SHARE * 8 * 2**30, rel=0.01)
+
+
 def test_free_memory_of_this_machine_is_plausible() -> None:
     assert 2**24 < free_memory(CPU) < 2**46
+
+
+def test_limits_of_a_batch_system_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job of 4 GB, of which 1 GB is taken and half of that by files, in a slice without a limit."""
+    job = tmp_path / "fs/slurm/job 7"
+    job.mkdir(parents=True)
+    for folder, most, taken in ((job, str(2**32), 2**30), (job.parent, "max", 2**34)):
+        for name, content in (("max", most), ("current", taken), ("stat", f"anon 5\ninactive_file {2**29}")):
+            (folder / f"memory.{name}").write_text(f"{content}\n", encoding="ascii")
+    (tmp_path / "own").write_text("0::/slurm/job 7\n", encoding="utf-8")
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path / "fs")
+    monkeypatch.setattr(control_groups, "OWN", tmp_path / "own")
+    assert list(control_groups.free_in_control_groups()) == [2**32 - 2**30 + 2**29]
+    assert free_memory(CPU) <= 2**32 - 2**29
+    monkeypatch.setattr(control_groups, "OWN", tmp_path / "another system")
+    assert list(control_groups.free_in_control_groups()) == []
 
 
 def test_processes_of_a_machine_share_its_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:

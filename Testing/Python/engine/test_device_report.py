@@ -19,7 +19,8 @@ from brbs.device_report import PACKAGES, report
 
 ROOT = Path(__file__).parents[3]
 ENGINE = ROOT / "BRBSTraining"
-SPEED = {"volume": 4096, "coarse": 0.03, "warm-up": 0.1, "registration": 0.05, "together": 0.3}
+SECONDS = {"volume": 4096, "coarse": 0.03, "warm-up": 0.1, "registration": 0.05, "together": 0.3}
+SPEED = {"seconds_per_step": SECONDS, "seconds_per_structure": {"together": 0.01}}
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Fast Card")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * 2**30, 8 * 2**30))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(step_timing, "seconds_per_step", lambda _: SPEED)
+    monkeypatch.setattr(step_timing, "speed", lambda _: SPEED)
 
 
 def child_report(folder: Path, hidden: tuple[str, ...], broken: dict[str, str]) -> dict:
@@ -69,9 +70,9 @@ def test_report_of_a_complete_python(two_devices) -> None:
         "label": "Fast Card",
         "memory": 8 * 2**30,
         "free": 3 * 2**30,
-        "seconds_per_step": SPEED,
+        **SPEED,
     }
-    assert cpu["name"] == "cpu" and cpu["label"].startswith("CPU") and cpu["seconds_per_step"] == SPEED
+    assert cpu["name"] == "cpu" and cpu["label"].startswith("CPU") and cpu["seconds_per_step"] == SECONDS
     assert cpu["memory"] is None or cpu["memory"] >= cpu["free"] > 2**24
 
 
@@ -81,7 +82,7 @@ def test_a_device_that_fails_is_told_and_the_others_are_timed(two_devices, monke
             raise RuntimeError("CUDA out of memory.\nTried to allocate much")
         return SPEED
 
-    monkeypatch.setattr(step_timing, "seconds_per_step", fail)
+    monkeypatch.setattr(step_timing, "speed", fail)
     card, cpu = report()["devices"]
     assert card["error"] == "CUDA out of memory." and "seconds_per_step" not in card and "error" not in cpu
 
@@ -109,6 +110,17 @@ def test_packages_that_fail_on_import_are_broken_not_missing(tmp_path: Path) -> 
     assert found["devices"][0]["error"] == reasons["torch"]
 
 
+def test_pytorch_that_cannot_speak_to_numpy_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that was built before NumPy 2, which a newer Slicer brings."""
+
+    def fail(self: torch.Tensor) -> None:
+        raise RuntimeError("Numpy is not available")
+
+    monkeypatch.setattr(torch.Tensor, "numpy", fail)
+    found = report(timed=False)
+    assert found["broken"] == {"torch": "Numpy is not available"} and found["torch"] is None
+
+
 def test_what_a_package_needs_itself_is_no_package_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needy.py").write_text("import a_package_that_nobody_has")
     monkeypatch.syspath_prepend(tmp_path)
@@ -127,6 +139,16 @@ def test_steps_of_every_phase_are_timed() -> None:
     assert set(found) == {"coarse", "warm-up", "registration", "together"}
     assert all(0 < value < 60 for value in found.values())
     assert found["registration"] < found["together"]
+
+
+def test_each_further_structure_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(device: torch.device, edge: int = 16, classes: int = 2) -> dict:
+        return {"volume": edge**3, **{name: 2.0 + 0.1 * classes for name in step_timing.PROGRESS}}
+
+    monkeypatch.setattr(step_timing, "seconds_per_step", measured)
+    found = step_timing.speed(torch.device("cpu"))
+    assert found["seconds_per_step"] == measured(torch.device("cpu"))
+    assert found["seconds_per_structure"] == pytest.approx(dict.fromkeys(step_timing.PROGRESS, 0.1))
 
 
 def test_volumes_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from test_trainer import train
+from limits import no_file_longer_than
 from tiny_model import tiny_bundle
 from tiny_study import content, run
+from tiny_training import train
 
 from brbs.bundle_file import export_bundle
 from brbs.errors import InputError
@@ -21,19 +20,6 @@ from brbs.model import ModelBundle
 from brbs.trainer import Budget
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
-
-
-@contextmanager
-def no_file_longer_than(length: int) -> Iterator[None]:
-    """Writing beyond so many bytes of a file fails, as on a full disk."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_checkpoint_before_stays_and_the_training_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from tiny_study import SCHEMA, on_grid, subject
 
 from brbs.anisotropy import default_unet, relative_work
 from brbs.checks import CheckedItem, look_at
-from brbs.expected_time import FEWEST_STEPS, expected_seconds, time_share, voxels_in, working_voxels
+from brbs.expected_time import (
+    FEWEST_STEPS,
+    expected_seconds,
+    time_share,
+    voxels_in,
+    with_structures,
+    working_voxels,
+)
 from brbs.grid_choice import choose_grid
 from brbs.settings import PAPER, Settings
 from brbs.volumes import write_image, write_label_map
@@ -63,6 +70,14 @@ def test_time_goes_by_phase_after_phase() -> None:
 def test_time_grows_with_steps_and_voxels() -> None:
     assert seconds(voxels=3000) == pytest.approx(3 * seconds())
     assert seconds(steps=700) == pytest.approx(7 * seconds())
+
+
+def test_structures_take_time_each() -> None:
+    device = {**DEVICE, "seconds_per_structure": {"coarse": 0.0, "warm-up": 0.25, "registration": 0.0, "together": 1.0}}
+    alone = replace(SETTINGS, segmentation_share=1.0, coarse_share=0.0, registration_share=0.0)
+    for structures, warm_up in ((1, 2.0), (9, 4.0)):
+        found = expected_seconds(with_structures(device, structures), 1000, 100, alone)
+        assert found == pytest.approx(100 * warm_up)
 
 
 def test_what_a_step_computes_counts() -> None:

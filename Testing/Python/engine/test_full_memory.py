@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import train, weights
 from tiny_study import SETTINGS, prepared_study, run, train_arguments
+from tiny_training import train, weights
 
+from brbs import commands
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.learner import Learner
 from brbs.model import ModelBundle
 from brbs.trainer import Budget, Trainer
+from brbs.volumes import read_image, read_label_map
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
@@ -66,6 +71,43 @@ def test_study_that_does_not_fit_is_told_with_what_to_do(tmp_path: Path, monkeyp
     monkeypatch.setattr(trainer_module, "TrainingData", place)
     with JobWriter(tmp_path / "training") as job, pytest.raises(InputError, match="memory of mps is too small .*cpu"):
         Trainer(prepared_study(), SETTINGS, Budget(steps=1), torch.device("mps"), tmp_path, job)
+
+
+@contextmanager
+def little_memory(more: int) -> Iterator[None]:
+    """This process may take so many bytes more than it has."""
+    import resource
+
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits memory so")
+@pytest.mark.parametrize("read", [read_image, read_label_map])
+def test_scan_that_does_not_fit_is_not_called_damaged(tmp_path: Path, read) -> None:
+    """A file of a gigabyte that takes no room on the disk."""
+    path, edge = tmp_path / "groß.nrrd", 1024
+    header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: {edge} {edge} {edge}\nencoding: raw\n\n"
+    path.write_text(header)
+    with path.open("r+b") as stream:
+        stream.truncate(len(header) + edge**3)
+    with little_memory(2**28), pytest.raises(InputError, match="groß.nrrd: .*memory is too small; close other"):
+        read(path)
+
+
+def test_command_without_memory_ends_with_what_to_do(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(commands, "devices", lambda _: torch.empty(2**60, dtype=torch.uint8))
+    assert run(["devices"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("brbs: this computer's memory") and "close other programs" in told
+    monkeypatch.setattr(commands, "devices", lambda _: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        run(["devices"])
 
 
 def test_other_errors_are_left_as_they_are(tmp_path: Path, monkeypatch) -> None:

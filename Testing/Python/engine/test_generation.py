@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny_model import smooth_noise
 from tiny_study import prepared_study
+from tiny_training import training_data
 
-from brbs.data import TrainingData
 from brbs.generation import draw_fractions, draw_path, mixture, space_style_sample
 from brbs.steps import generate_published, generate_sharp
 from brbs.warp import warp
@@ -74,11 +74,8 @@ def test_the_path_is_sampled_gone_to_its_end_or_not_entered() -> None:
 @pytest.fixture
 def triple():
     """A draw whose scan 1 carries label map of its own."""
-    prepared = prepared_study()
-    spacing = prepared.grid.spacing[::-1]
-    arrays = (prepared.atlas_images, prepared.atlas_labels, prepared.unlabeled_images)
-    data = TrainingData(*arrays, prepared.schema.class_count, spacing, torch.device("cpu"))
-    data.scan_labels = torch.as_tensor(prepared.atlas_labels[:1]).expand(len(data.scans), -1, -1, -1)
+    data = training_data()
+    data.scan_labels = torch.as_tensor(prepared_study().atlas_labels[:1]).expand(len(data.scans), -1, -1, -1)
     return data.draw_triple((0, 1), torch.Generator().manual_seed(1), "published")
 
 

@@ -140,6 +140,14 @@ def test_stacks_of_few_thick_slices_are_not_registered():
     assert choose_grid([(usual, usual)], [Geometry.of(wide)], Settings(region="whole"), 10**6).alignment == "none"
     grid = choose_grid([atlas((200, 200, 10), (1.5, 1.5, 10.0), box=box)], [], Settings(), 10_000)
     assert (grid.alignment, grid.region) == ("none", "whole")
+    wished = Settings(spacing=(1.5, 1.5, 1.5))  # of the grid; the scans are as they are
+    assert choose_grid([atlas((200, 200, 10), (1.5, 1.5, 10.0), box=box)], [], wished, 20**3).region == "whole"
+
+
+def test_many_thick_slices_are_no_thin_stack_however_coarse_the_grid():
+    pair = atlas((200, 200, 50), (2.0, 2.0, 5.0), box=((95, 105), (95, 105), (24, 26)))
+    whole = choose_grid([pair], [], Settings(region="whole"), 36**3)
+    assert whole.size[2] < 32 and choose_grid([pair], [], Settings(), 36**3).region == "labels"
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS.keys())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from children import environment
 
 from brbs.errors import InputError
 from brbs.volumes import read_image
@@ -89,9 +89,8 @@ def test_memory_stays_free(good: Path, tmp_path: Path) -> None:
         "    except InputError: print('refused')\n"
         "print(peak_memory())"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", program, *map(str, paths)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    command, child = [sys.executable, "-c", program, *map(str, paths)], environment(Path(__file__).parent)
+    done = subprocess.run(command, env=child, capture_output=True, text=True, timeout=100)
     *refused, peak = done.stdout.split()
     assert refused == ["refused"] * len(paths), done.stderr
     assert int(peak) < 2**30

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from tiny_inspection import inspection, write_sources
+from tiny_model import tiny_bundle
 from tiny_study import SETTINGS, on_grid, run, subject, write_study
 
+from brbs.bundle_file import export_bundle, import_bundle
 from brbs.errors import InputError
 from brbs.inspector import inspect
 from brbs.inspector_files import FILES
@@ -54,6 +56,21 @@ def test_a_smaller_scan_is_padded_and_that_is_said(folder: Path, tmp_path: Path,
     write_image(read_image(folder / "style.nrrd")[2:, :-4], tmp_path / "small.nrrd")
     placer.place(tmp_path / "small.nrrd")
     assert placer.notes == ["small.nrrd: cut or padded from 14 x 16 x 16 voxels to the model's 16 x 20 x 16"]
+
+
+def test_an_exported_model_is_told_to_have_atlases_without_names(folder: Path, tmp_path: Path) -> None:
+    export_bundle(folder / "model", tmp_path / "model.zip")
+    imported = import_bundle(tmp_path / "model.zip", tmp_path)
+    with pytest.raises(InputError, match=f"{imported.name}: its atlases have no names, as it was exported.* use the"):
+        inspect(replace(inspection(folder, tmp_path / "out"), model=imported))
+    tiny_bundle(provenance={"atlases": []}, **without_atlases()).save(tmp_path / "none")
+    with pytest.raises(InputError, match="none: holds no atlases"):
+        inspect(replace(inspection(folder, tmp_path / "out"), model=tmp_path / "none"))
+
+
+def without_atlases() -> dict[str, np.ndarray]:
+    shape = (0, *tiny_bundle().grid.shape)
+    return {"atlas_images": np.zeros(shape, np.float16), "atlas_labels": np.zeros(shape, np.uint8)}
 
 
 def labels_beside(scan: Path, values: np.ndarray, name: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import environment
 
 from brbs import job as job_module
 from brbs.errors import InputError
@@ -207,8 +208,7 @@ def test_half_written_line_is_awaited_and_a_broken_one_skipped(folder: Path) -> 
 
 def test_job_of_a_dead_process_has_failed(folder: Path) -> None:
     script = f"import os; from brbs.job import JobWriter; JobWriter({str(folder)!r}); os._exit(1)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(job_module.__file__).parents[1])}
-    subprocess.run([sys.executable, "-c", script], check=False, env=environment)
+    subprocess.run([sys.executable, "-c", script], check=False, env=environment())
     assert json.loads((folder / "job.json").read_text(encoding="utf-8"))["state"] == "running"
     assert JobReader(folder).state == "failed"
 

@@ -1,10 +1,16 @@
-"""Killed at any moment, a training loses no more than it has done since its last checkpoint, and no file is torn."""
+"""Killed at any moment, a training loses no more than it has done since its last checkpoint, and no file is torn.
+
+Killed before its first checkpoint, it is started anew, and the refused ``--resume`` says so.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
+import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +28,7 @@ from brbs.model import ModelBundle
 INTERVAL = 0.2  # seconds between two checkpoints
 LONG = 1_000_000  # steps: more than any child lives for
 ROUNDING = 0.01  # of the seconds that events tell
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # as Process.kill does on Windows, too
 
 # Children of a server that has imported what takes long start at once.
 PROCESSES = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
@@ -40,6 +47,31 @@ def start(arguments: list[str]) -> multiprocessing.Process:
     child = PROCESSES.Process(target=train_telling_all, args=(arguments,))
     child.start()
     return child
+
+
+def train_and_die(arguments: list[str], name: str, number: int) -> None:
+    """What a child does that is killed where a file of the name (empty: any but job.json) gets it the n-th time."""
+    torch.set_num_threads(1)
+    replace, left = os.replace, [number]
+
+    def replace_or_die(source: Path, target: Path) -> None:
+        left[0] -= Path(target).name == name if name else Path(target).name != "job.json"
+        if left[0] == 0:
+            os.kill(os.getpid(), KILL)
+        replace(source, target)
+
+    os.replace = replace_or_die
+    sys.exit(main(arguments))
+
+
+def dies(arguments: list[str], name: str, number: int) -> bool:
+    """Whether a training was killed there; else it has finished."""
+    child = PROCESSES.Process(target=train_and_die, args=(arguments, name, number))
+    child.start()
+    child.join(120)
+    killed = -KILL if sys.platform != "win32" else KILL
+    assert child.exitcode in (0, killed)
+    return child.exitcode == killed
 
 
 def losses(output: Path) -> list[dict]:
@@ -110,3 +142,52 @@ def test_nothing_but_the_last_moments_is_lost(study: Path, tmp_path: Path, kills
     assert JobReader(output / "training").state == "finished"
     assert ModelBundle.load(output).provenance["step"] == steps == saved(output)["step"]
     assert not list(output.rglob(".partial-*"))
+
+
+def started_again(study: Path, output: Path, capsys) -> list[str]:
+    """The arguments with which a killed training goes on, or begins anew where it has no checkpoint, as is told."""
+    plain = train_arguments(study, output, steps=STEPS)
+    resumable = saved(output) is not None
+    capsys.readouterr()
+    assert run(plain if resumable else [*plain, "--resume"]) == 2
+    told = capsys.readouterr().err
+    if resumable:
+        assert "--resume goes on with it" in told
+        return [*plain, "--resume"]
+    assert "start without --resume" in told or "train anew with --overwrite" in told
+    return [*plain, "--overwrite"] if "--overwrite" in told else plain
+
+
+def assert_finishes(arguments: list[str], output: Path) -> None:
+    assert run(arguments) == 0
+    assert JobReader(output / "training").state == "finished"
+    assert ModelBundle.load(output).provenance["step"] == saved(output)["step"] == STEPS
+
+
+STEPS = 6
+PLACES = [("job.json", 3), ("prepared.npz", 1), ("last.pt", 1), ("model.json", 2)]
+
+
+def test_killed_before_its_first_checkpoint_and_at_its_end(study: Path, tmp_path: Path, capsys, one_thread) -> None:
+    """While it reads the scans, stores them, writes its first checkpoint, and writes the model in the end."""
+    output, checkpoints = tmp_path / "Modell", []
+    arguments = train_arguments(study, output, steps=STEPS)
+    for name, number in PLACES:
+        assert dies(arguments, name, number), name
+        assert JobReader(output / "training").state == "failed"
+        assert_whole(output)
+        checkpoints.append(saved(output) is not None)
+        arguments = started_again(study, output, capsys)
+    assert checkpoints == [False, False, False, True]
+    assert_finishes(arguments, output)
+
+
+@pytest.mark.slow
+def test_killed_at_each_file_that_it_writes(study: Path, tmp_path: Path, capsys, one_thread) -> None:
+    for number in itertools.count(1):
+        output = tmp_path / str(number)
+        if not dies(train_arguments(study, output, steps=STEPS), "", number):
+            break
+        assert_whole(output)
+        assert_finishes(started_again(study, output, capsys), output)
+    assert number > 10

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import environment
 
 from brbs import locking
 from brbs.errors import InputError
@@ -192,9 +193,8 @@ def test_of_several_processes_at_once_one_gets_the_lock_and_gives_it_back(folder
         "except InputError:\n"
         "    print('refused', flush=True)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(locking.__file__).parents[1])}
     command = [sys.executable, "-c", script, str(folder), str(tmp_path / "begin")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment()}
     children = [subprocess.Popen(command, **pipes) for _ in range(4)]
     assert [child.stdout.readline() for child in children] == 4 * ["ready\n"]
     (tmp_path / "begin").touch()

@@ -31,6 +31,12 @@ def edit(folder: Path, **entries) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | entries), encoding="utf-8")
 
 
+def test_a_model_with_two_structures_of_one_name_is_still_read(folder: Path) -> None:
+    twins = LabelSchema(tuple(replace(label, name="Niere") for label in tiny_bundle().schema.labels))
+    tiny_bundle(schema=twins).save(folder)
+    assert [label.name for label in ModelBundle.load(folder).schema.labels] == ["Niere", "Niere"]
+
+
 def test_what_is_saved_comes_back(folder: Path) -> None:
     strides = ((1, 2, 2), (2, 2, 2))
     (bundle := tiny_bundle(strides=strides)).save(folder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from children import environment
 
-import brbs
 from brbs.errors import InputError
 from brbs.model_description import MODEL_FILE, read_description
 
@@ -19,8 +18,7 @@ TORCH_FREE = ("study", "settings", "job", "locking", "model_description")
 def test_watching_and_describing_need_no_pytorch() -> None:
     imports = "; ".join(f"import brbs.{name}" for name in TORCH_FREE)
     script = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(Path(brbs.__file__).parents[1])}
-    assert subprocess.run([sys.executable, "-c", script], check=False, env=environment).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], check=False, env=environment()).returncode == 0
 
 
 def test_description_of_a_model(model: Path) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_trainer import at_step
-from test_trainer import train as train_prepared
 from tiny_study import SCHEMA, SETTINGS, content, run
+from tiny_training import at_step
+from tiny_training import train as train_prepared
 
 from brbs import trainer as trainer_module
 from brbs.errors import InputError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import train, weights
 from tiny_study import run
+from tiny_training import train, weights
 
 from brbs.errors import InputError
 from brbs.files import write_json
@@ -59,6 +59,7 @@ def test_torn_checkpoint_is_stood_in_for_by_the_model(tmp_path: Path, caplog) ->
         again, _ = train(tmp_path, Budget(steps=8), resume=True)
     assert (again.step, again.metrics, again.best_dice) == (6, before.metrics, before.metrics["mean"])
     assert again.seconds == pytest.approx(before.seconds, abs=0.6)
+    assert again.learner.own_steps == before.learner.own_steps and before.learner.own_steps["segmentation"] > 0
     assert f"{path}: damaged" in caplog.text and "going on from the model of step 6" in caplog.text
     model = {name: value for name, value in weights(before).items() if not name.startswith("segmentation.")}
     assert model and all(torch.equal(taken[0][name], value) for name, value in model.items())

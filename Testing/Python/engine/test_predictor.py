@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from known_scans import scan
 from tiny_model import blocks, brightness_classes, tiny_bundle
 
 from brbs.grid import WorkingGrid
@@ -23,14 +24,6 @@ def predictor() -> Predictor:
     predictor = Predictor(tiny_bundle(grid=GRID), CPU)
     predictor.network = brightness_classes
     return predictor
-
-
-def scan(array: np.ndarray, spacing=SPACING, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing)
-    image.SetOrigin((-31.5, 12.25, 104.0))
-    image.SetDirection(direction)
-    return image
 
 
 def whole_of(predictor: Predictor, volume: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from brbs.errors import InputError
-from brbs.label_schema import LabelSchema
+from brbs.label_schema import Label, LabelSchema
 from brbs.preparation import Prepared, prepare
 from brbs.settings import Settings
 from brbs.study import Atlas, Study
@@ -123,6 +123,32 @@ def test_structures_lost_on_the_grid_are_told_and_without_any_nothing_is_trained
     study.settings = Settings(spacing=(8.0, 8.0, 8.0))
     with pytest.raises(InputError, match="roof, cellar: too small.*region"):
         prepare(study, 10**6)
+
+
+def test_two_structures_of_one_name_are_refused(tmp_path):
+    study = make_study(tmp_path)
+    study.schema = LabelSchema.from_values(VALUES, dict.fromkeys(VALUES, "roof"))
+    with pytest.raises(InputError, match="structures 7 and 205 are both called 'roof'"):
+        prepare(study, 10**6)
+
+
+def test_a_structure_that_nobody_drew_is_not_called_small(tmp_path, caplog):
+    study = make_study(tmp_path)
+    study.schema = LabelSchema((*study.schema.labels, Label(9, "attic", (0.1, 0.2, 0.3))))
+    with caplog.at_level(logging.WARNING, "brbs"):
+        prepare(study, 10**6)
+    assert "attic: drawn in no atlas" in caplog.text and "too small" not in caplog.text
+
+
+def test_a_label_that_no_atlas_has_is_told_before_scans_are_placed(tmp_path):
+    study, told = make_study(tmp_path), []
+    labels = sitk.ReadImage(str(study.atlases[1].labels))
+    sitk.WriteImage(sitk.Paste(labels, labels * 0 + 77, [2, 2, 2], [0, 0, 0], [1, 1, 1]), str(tmp_path / "odd.nii.gz"))
+    scan = write(tmp_path / "odd scan.nii.gz", sitk.GetArrayFromImage(sitk.ReadImage(str(study.atlases[1].image))))
+    study.validation = [Atlas(scan, tmp_path / "odd.nii.gz")]
+    with pytest.raises(InputError, match=r"odd\.nii\.gz.*77"):
+        prepare(study, 10**6, progress=lambda done, what: told.append(what))
+    assert not any("placing" in what for what in told)
 
 
 def test_bad_files_are_named(tmp_path):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import logging
 import socket
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -43,12 +45,11 @@ NETWORK_MODULES = {"ftplib", "http", "requests", "smtplib", "socket", "socketser
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of DICOM series, and one scan whose file header repeats what the series told."""
     folder = tmp_path_factory.mktemp("Station 7 Nord") / "study"
-    for seed in range(2):
+    for part, seed in (("images", 0), ("images", 1), ("unlabeled", 7)):
         image, labels = subject(seed)
-        slices = write_series(folder / f"images/case {seed}", image, SPACING, ORIGIN, tags=TAGS)
-        (folder / "labels").mkdir(exist_ok=True)
-        sitk.WriteImage(on_grid(labels), str(folder / f"labels/case {seed}.nii.gz"))
-    write_series(folder / "unlabeled/case 7", subject(7)[0], SPACING, ORIGIN, tags=TAGS)
+        slices = write_series(folder / f"{part}/case {seed}", image, SPACING, ORIGIN, tags=TAGS)
+        (folder / f"labels of {part}").mkdir(exist_ok=True)
+        sitk.WriteImage(on_grid(labels), str(folder / f"labels of {part}/case {seed}.nii.gz"))
     told = on_grid(subject(8)[0])
     for key, value in TAGS.items():
         told.SetMetaData(key, value)
@@ -73,21 +74,41 @@ def no_network() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def recorded(path: Path) -> Iterator[None]:
+    """Keeps in a file what the engine logs and prints meanwhile."""
+    log = logging.getLogger("brbs")
+    with path.open("w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        handler = logging.StreamHandler(file)
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            log.setLevel(logging.NOTSET)
+            log.removeHandler(handler)
+
+
 @pytest.fixture(scope="module")
 def used(scans: Path, tmp_path_factory: pytest.TempPathFactory, no_network) -> Path:
-    """Folder with a model trained on the scans, its exported file, and segmentations by it."""
+    """Folder with a model trained on the scans, its exported file, segmentations by it, and all that was said."""
     folder = tmp_path_factory.mktemp("used")
     model, training = folder / "model", folder / "model/training"
     queue_job(training)
     JobReader(training).request_sample()
-    parts = [("--atlas-images", "images"), ("--atlas-labels", "labels"), ("--unlabeled", "unlabeled")]
+    parts = [("--atlas-images", "images"), ("--atlas-labels", "labels of images"), ("--unlabeled", "unlabeled")]
     folders = [text for option, part in parts for text in (option, scans / part)]
     train = ["train", *folders, "--study", folder / "kept", "--output", model, *OPTIONS, "--steps", "4"]
-    assert run([*train, "--device", "cpu"]) == 0
-    assert run(["export-model", "--model", model, "--output", folder / "model.zip"]) == 0
     segment = ["segment", "--model", model, "--input", scans / "unlabeled", "--output", folder / "results"]
     also = ["--probabilities", "--format", ".seg.nrrd", "--table", folder / "results.csv", "--job", folder / "batch"]
-    assert run([*segment, *also, "--device", "cpu"]) == 0
+    evaluate = ["evaluate", "--prediction", folder / "results", "--reference", scans / "labels of unlabeled"]
+    drawn = ["--images", scans / "unlabeled", "--output", folder / "report"]
+    with recorded(folder / "said.txt"):
+        assert run([*train, "--device", "cpu"]) == 0
+        assert run(["export-model", "--model", model, "--output", folder / "model.zip"]) == 0
+        assert run([*segment, *also, "--device", "cpu"]) == 0
+        assert run([*evaluate, *drawn]) == 0
+        assert run(["rank", "--model", model, "--study", folder / "kept", "--device", "cpu"]) == 0
     return folder
 
 
@@ -116,11 +137,16 @@ def test_nothing_that_dicom_tells_is_kept(used: Path) -> None:
 
 
 def test_nothing_that_dicom_tells_is_said(scans: Path, used: Path, tmp_path: Path, capfd, caplog) -> None:
+    said = (used / "said.txt").read_text(encoding="utf-8")
+    for command in ("training on cpu", "model file: ", "case 7 -> ", "report: ", "least confident first: "):
+        assert command in said
+    caplog.set_level(logging.INFO, "brbs")
     target = tmp_path / "labels.nrrd"
     segment = ["segment", "--model", used / "model", "--input", scans / "unlabeled/case 7", "--output", target]
     assert run([*segment, "--device", "cpu"]) == 0
-    said = "".join(capfd.readouterr()) + caplog.text
-    assert not [word for word in TAGS.values() if word in said]
+    assert "case 7 -> " in caplog.text
+    said += "".join(capfd.readouterr()) + caplog.text
+    assert not [word for word in [*TAGS.values(), "Mustermann"] if word in said]
 
 
 def test_what_is_given_away_names_no_file(scans: Path, used: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from launched import launch, needs_processes
-from tiny_study import SETTINGS, prepared_study, train_arguments, write_study
+from tiny_study import SETTINGS, train_arguments, write_study
+from tiny_training import training_data
+from waiting import wait
 
 from brbs.__main__ import leave, main
-from brbs.data import TrainingData
 from brbs.job import JobReader
 from brbs.learner import SEED_STRIDE, Learner
 from brbs.processes import Group
@@ -45,10 +45,7 @@ class ThreadedGroup(Group):
 
 
 def learner(group: Group) -> Learner:
-    prepared = prepared_study()
-    arrays = (prepared.atlas_images, prepared.atlas_labels, prepared.unlabeled_images, prepared.schema.class_count)
-    data = TrainingData(*arrays, prepared.grid.spacing[::-1], torch.device("cpu"))
-    return Learner(data, SETTINGS, SETTINGS.channels, group=group)
+    return Learner(training_data(), SETTINGS, SETTINGS.channels, group=group)
 
 
 def weights_by_step(learner: Learner) -> list[dict[str, torch.Tensor]]:
@@ -108,13 +105,6 @@ def test_checkpoint_is_taken_up_by_more_processes_with_draws_of_their_own() -> N
     later.load_state_dict(state)
     assert not torch.equal(later.generator.get_state(), state["generator"])
     assert later.generator.initial_seed() == SETTINGS.seed + SEED_STRIDE
-
-
-def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

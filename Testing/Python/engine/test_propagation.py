@@ -41,6 +41,8 @@ def test_labels_follow_the_displacement_in_voxels_of_the_working_grid() -> None:
     step = bundle.settings.registration_scale
     onehots = np.stack([bundle.atlas_labels == k for k in range(bundle.schema.class_count)], axis=1)
     np.testing.assert_allclose(vote[..., :-step], onehots.mean(axis=0)[..., step:], atol=1e-4)
+    np.testing.assert_allclose(vote[..., :-step].sum(0), 1, atol=1e-4)
+    np.testing.assert_allclose(vote[..., -1].sum(0), 0, atol=1e-4)  # outside of the atlases nothing is said
 
 
 def test_a_model_without_registration_cannot_propagate() -> None:

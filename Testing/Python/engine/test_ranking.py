@@ -91,6 +91,29 @@ def test_a_bad_scan_comes_last_with_the_reason(folder: Path, seen: list[str]) ->
     assert "cannot be read" in ranking.scans[-1].message
 
 
+def test_an_error_in_the_engine_stops_no_other_scan(folder: Path, seen: list[str], monkeypatch, capsys) -> None:
+    work = Segmenter.run
+
+    def odd(self, job):
+        if "100" in job.input.name:
+            raise ValueError("odd\nvery odd")
+        return work(self, job)
+
+    monkeypatch.setattr(Segmenter, "run", odd)
+    assert run(["rank", "--model", folder / "model", "--study", folder / "study"]) == 0
+    ranking = Ranking.load(folder / "study/ranking.json")
+    assert [item.scan.name[5:8] for item in ranking.scans] == ["101", "102", "100"]
+    assert ranking.scans[-1].message == f"{ranking.scans[-1].scan}: ValueError: odd"
+
+
+def test_a_damaged_model_is_told_and_no_scan_is_blamed(folder: Path, capsys) -> None:
+    weights = next((folder / "model").glob("segmentation-*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert run(["rank", "--model", folder / "model", "--study", folder / "study"]) == 2
+    assert weights.name in capsys.readouterr().err
+    assert not (folder / "study/ranking.json").exists()
+
+
 def test_file_tells_how_far_it_is(folder: Path, seen: list[str]) -> None:
     waiting = []
     path = folder / "ranking.json"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tiny_study import run
 
-HIPPOCAMPUS = Path(__file__).resolve().parents[4] / "shared" / "data" / "hippocampus"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+HIPPOCAMPUS = Path(os.environ.get("BRBS_HIPPOCAMPUS") or SHARED / "data" / "hippocampus")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason=f"{HIPPOCAMPUS} is not there: real scans are not published"),
+    pytest.mark.skipif(
+        not HIPPOCAMPUS.is_dir(), reason=f"needs real scans: {HIPPOCAMPUS}, or another folder named by BRBS_HIPPOCAMPUS"
+    ),
 ]
 
 

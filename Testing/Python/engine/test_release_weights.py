@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_study import SETTINGS
+from tiny_study import SETTINGS, content, run
 
 from brbs.errors import InputError
+from brbs.model import ModelBundle
 from brbs.networks import RegistrationNet, SegmentationNet
 from brbs.release_weights import import_release
 
@@ -68,6 +70,21 @@ def test_weights_saved_from_data_parallel_are_the_same_weights(folder: Path) -> 
 def test_other_files_are_refused_by_name(folder: Path, segmentation, registration, named, reason) -> None:
     with pytest.raises(InputError, match=f"{named}: .*{reason}"):
         import_release(folder / segmentation, registration and folder / registration, SIZE, SPACING)
+
+
+def test_nothing_of_the_model_before_passes_for_the_imported_one(folder: Path, model: Path, capsys) -> None:
+    earlier = Path(shutil.copytree(model, folder / "Modell"))
+    before = content(earlier)
+    grid = ["--size", *SIZE, "--spacing", *SPACING]
+    command = ["import-weights", *grid, "--output", earlier, "--overwrite", "--segmentation"]
+    assert run([*command, folder / "text.pth"]) == 2
+    assert content(earlier) == before, "as long as nothing is imported, nothing goes"
+    assert run([*command, folder / "Seger.pth"]) == 0
+    assert ModelBundle.load(earlier).schema.values == (1, 2, 3)
+    assert {path.suffix for path in earlier.iterdir()} == {".json", ".safetensors"}
+    capsys.readouterr()
+    assert run(["train", "--output", earlier, "--resume"]) == 2
+    assert "no training to resume here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

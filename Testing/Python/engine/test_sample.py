@@ -12,10 +12,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 from tiny_study import SCHEMA, SETTINGS, SIZE, SPACING, prepared_study
+from tiny_training import training_data
 
 from brbs import learner as learner_module
 from brbs import trainer as trainer_module
-from brbs.data import TrainingData
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
 from brbs.learner import Learner
@@ -92,10 +92,7 @@ def test_sample_is_written_with_geometry_structures_and_names(tmp_path: Path) ->
 
 
 def learner_of(settings: Settings) -> Learner:
-    prepared = prepared_study()
-    arrays = (prepared.atlas_images, prepared.atlas_labels, prepared.unlabeled_images)
-    spacing = prepared.grid.spacing[::-1]
-    return Learner(TrainingData(*arrays, prepared.schema.class_count, spacing, CPU), settings, settings.channels)
+    return Learner(training_data(), settings, settings.channels)
 
 
 @pytest.mark.parametrize("progress", [0.1, 0.4, 0.9])

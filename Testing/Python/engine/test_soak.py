@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_trainer import train
+from tiny_training import train
 
 from brbs import trainer as trainer_module
 from brbs.job import JobReader

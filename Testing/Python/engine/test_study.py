@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,33 @@ def test_swapped_segment_values_are_refused(root: Path) -> None:
     put_labels(root / "labels" / "Fall 2.seg.nrrd", [1, 2], [(1, "Niere", red, ""), (2, "Tumor", red, "")])
     put_labels(root / "labels" / "Fall ä 1.seg.nrrd", [1, 2], [(1, "Tumor", red, ""), (2, "Niere", red, "")])
     with pytest.raises(InputError, match="Fall ä 1.seg.nrrd: label 1 is 'Tumor' here, but in other atlases 'Niere'"):
+        from_folders(root)
+
+
+RED = (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({1: "Niere", 2: "Niere"}, {1: "Niere", 2: "Niere"}, "structures 1 and 2 are both called 'Niere'"),
+        ({1: "Leber", 2: "Milz"}, {3: "Leber", 4: "Milz"}, "structures 1 and 3 are both called 'Leber'"),
+        ({1: "Leber"}, {2: "LEBER"}, "structures 1 and 2 are both called 'LEBER'"),
+    ],
+)
+def test_two_structures_of_one_name_are_refused(root: Path, first: dict, second: dict, told: str) -> None:
+    """All results are told by name; both of them would be told as one."""
+    shutil.rmtree(root / "labels")
+    for case, names in (("Fall 2", first), ("Fall ä 1", second)):
+        meta = [(value, name, RED, "") for value, name in names.items()]
+        put_labels(root / f"labels/{case}.seg.nrrd", list(names), meta)
+    with pytest.raises(InputError, match=f"labels.Fall 2.seg.nrrd: {told}; give each a name of its own"):
+        from_folders(root)
+
+
+def test_one_name_for_two_values_in_dataset_json_is_refused(root: Path) -> None:
+    (root / "dataset.json").write_text(json.dumps({"labels": {"3": "Herz", "7": "Herz"}}), encoding="utf-8")
+    with pytest.raises(InputError, match="structures 3 and 7 are both called 'Herz'"):
         from_folders(root)
 
 
@@ -228,6 +256,27 @@ def test_encode_and_decode_are_inverse_for_gaps_and_negative_values() -> None:
     assert schema.class_count == 4
     with pytest.raises(InputError, match="a.nii.gz: label value 8, 99 is unknown"):
         schema.encode(np.array([7, 8, 99]), "a.nii.gz")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int64])
+def test_values_of_every_type_are_encoded_alike(kind: type) -> None:
+    schema = LabelSchema.from_values([40, -3, 7, 70_000])
+    classes = schema.encode(np.array([[7, 40], [0, 7]], kind))
+    assert classes.dtype == np.uint8
+    np.testing.assert_array_equal(classes, [[2, 3], [0, 2]])
+    for stranger in (6, 255 if kind == np.uint8 else 4464):  # 70000 without its highest bits
+        with pytest.raises(InputError, match=f"label value {stranger} is unknown; known are -3, 7, 40, 70000"):
+            schema.encode(np.array([7, stranger], kind))
+
+
+def test_small_types_are_encoded_in_little_memory() -> None:
+    """In a table, without a wider number for each voxel."""
+    values, schema = np.full((64, 64, 64), 3, np.uint8), LabelSchema.from_values([3])
+    tracemalloc.start()
+    classes = schema.encode(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (classes == 1).all() and peak < 3 * values.nbytes
 
 
 def test_schema_merges_by_value_and_survives_json() -> None:

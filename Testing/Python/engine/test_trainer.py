@@ -12,47 +12,17 @@ import numpy as np
 import pytest
 import torch
 from tiny_study import SCHEMA, SETTINGS, prepared_study
+from tiny_training import at_step, train, weights
 
 from brbs import learner as learner_module
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
-from brbs.job import JobReader, JobWriter
+from brbs.job import JobReader
 from brbs.learner import Learner
 from brbs.model import ModelBundle
 from brbs.settings import Settings
 from brbs.trainer import Budget, Trainer
 from brbs.validation import Validation
-
-CPU = torch.device("cpu")
-
-
-def train(
-    output: Path, budget: Budget, resume: bool = False, settings: Settings = SETTINGS, validation: int = 0
-) -> tuple[Trainer, bool]:
-    """Trains in ``output``; returns the trainer and whether the budget was used up."""
-    with JobWriter(output / "training") as job:
-        trainer = Trainer(prepared_study(validation=validation), settings, budget, CPU, output, job)
-        if resume:
-            trainer.resume()
-        return trainer, trainer.run()
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, wanted: int, action) -> None:
-    """Calls ``action`` when the ``wanted``-th step of the process from now on has been made."""
-    plain, count = Learner.step, [0]
-
-    def step(self: Learner, progress: float):
-        losses = plain(self, progress)
-        count[0] += 1
-        return (action() or losses) if count[0] == wanted else losses
-
-    monkeypatch.setattr(Learner, "step", step)
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    state = trainer.learner.state_dict()
-    networks = [name for name in ("segmentation", "registration", "teacher") if state[name] is not None]
-    return {f"{network}.{name}": value for network in networks for name, value in state[network].items()}
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

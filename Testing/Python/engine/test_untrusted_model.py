@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_networks_that_halve_as_none_can(folder: Path, good: dict, strides: Any)
     *(("size", [edge] * 3) for edge in (10**12, 10**4, 0, -1, 1.5, "16", True, None)),
     *(("spacing", [edge] * 3) for edge in (float("nan"), float("inf"), 0, -1, "1", None)),
     *((name, value) for name in ("size", "spacing", "offset", "percentiles", "window") for value in ([1], None, {})),
+    *(("percentiles", values) for values in ([-5, 50], [50, 300], [99.5, 0.5], [50, 50])),
     *(("axes", axes) for axes in ([1], None, [0] * 9, [1] * 9, [-1, 0, 0, 0, 1, 0, 0, 0, 1], ["1"] * 9)),
     *((name, value) for name in ("alignment", "intensity", "region") for value in ("other", None, [1])),
 ])  # fmt: skip
@@ -118,6 +120,17 @@ def test_atlases_that_do_not_fit(tmp_path: Path, atlases: dict[str, torch.Tensor
     tiny_bundle(**changed).save(tmp_path / "model")
     with pytest.raises(InputError, match="its atlases"):
         ModelBundle.load(tmp_path / "model")
+
+
+def test_alignment_to_an_atlas_that_is_not_there(tmp_path: Path) -> None:
+    bundle = tiny_bundle()
+    grid, none = replace(bundle.grid, alignment="affine"), (0, *bundle.grid.shape)
+    nothing = {"atlas_images": np.zeros(none, np.float16), "atlas_labels": np.zeros(none, np.uint8)}
+    replace(bundle, grid=grid, provenance={}, **nothing).save(tmp_path / "model")
+    with pytest.raises(InputError, match="aligns scans to an atlas and holds none"):
+        ModelBundle.load(tmp_path / "model")
+    replace(bundle, grid=grid).save(tmp_path / "model")
+    assert ModelBundle.load(tmp_path / "model").reference is not None
 
 
 @pytest.mark.parametrize("names", ["a", [1, 2], [None, "a"], {"a": 1}, 2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +15,7 @@ import SimpleITK as sitk
 import torch
 from tiny_model import tiny_bundle
 from tiny_study import SCHEMA, on_grid, subject
+from waiting import wait
 
 from brbs import segmentation_job
 from brbs.model import ModelBundle
@@ -52,11 +53,8 @@ def client(tmp_path: Path):
 
 
 def answer(client: WorkerClient, name: str) -> dict:
-    end = time.monotonic() + 60
-    while (found := client.answer(name) or {}).get("state") not in ("finished", "failed"):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
+    wait(lambda: (client.answer(name) or {}).get("state") in ("finished", "failed"))
+    return client.answer(name)
 
 
 def test_scan_is_segmented_as_by_the_predictor(client: WorkerClient, model: Path, scan: Path, tmp_path: Path) -> None:
@@ -160,9 +158,35 @@ def test_model_without_registration_has_a_confidence_too(client: WorkerClient, s
     assert found["state"] == "finished" and set(found["confidence"]) == {"Hülle", "Kern"}
 
 
-def test_worker_ends_when_idle_and_with_its_parent(tmp_path: Path) -> None:
-    Worker(tmp_path / "idle", 0.001).run()
+def ends_by_itself(folder: Path, idle_minutes: float, parent: int | None = None) -> bool:
+    """Whether a worker ends though nobody asks it to; it is asked in the end, so that no thread is left."""
+    thread = threading.Thread(target=Worker(folder, idle_minutes, parent).run)
+    thread.start()
+    thread.join(30)
+    ended = not thread.is_alive()
+    WorkerClient(folder).stop()
+    thread.join(30)
+    return ended
+
+
+def test_worker_ends_when_idle(tmp_path: Path) -> None:
+    assert ends_by_itself(tmp_path / "idle", 0.001)
+
+
+def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    Worker(tmp_path / "orphan", 10.0, child.pid).run()
-    assert os.getpid() != child.pid
+    assert ends_by_itself(tmp_path / "orphan", 60.0, child.pid)
+
+
+def test_worker_without_its_parent_leaves_no_scans_behind(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    for parent, left in ((None, ["exported.nrrd", "requests"]), (child.pid, [])):
+        folder = tmp_path / f"served for {parent}"
+        sitk.WriteImage(on_grid(subject(5)[0]), str(tmp_path / "own.nrrd"))
+        folder.mkdir()
+        shutil.copy(tmp_path / "own.nrrd", folder / "exported.nrrd")
+        child.wait()
+        Worker(folder, 0.001, parent).run()
+        assert sorted(path.name for path in folder.glob("*")) == left
+    assert not folder.exists() and (tmp_path / "own.nrrd").is_file()

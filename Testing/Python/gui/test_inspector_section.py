@@ -14,6 +14,7 @@ from tiny_model import tiny_bundle
 from tiny_study import write_study
 
 from brbs.pairing import find_pairs
+from BRBSTrainingLib.InspectorLayout import ARRANGEMENT
 from BRBSTrainingLib.InspectorScene import DISPLACEMENT, GENERATED, JACOBIAN
 
 ENGINE = {"python": "3.11", "torch": "2.5", "missing": [], "broken": {}, "devices": []}
@@ -250,6 +251,24 @@ def test_views_follow_the_check_boxes(widget, ui, generated) -> None:
     displays = [generated.find(DISPLACEMENT).GetNthDisplayNode(index) for index in range(2)]
     ui.gridCheck.checked, ui.glyphCheck.checked = False, True
     assert [display.GetVisibility() for display in displays] == [0, 1]
+
+
+def test_layout_chosen_in_the_menu_is_complete(widget, ui, generated) -> None:
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    composites = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+    grid = generated.find(DISPLACEMENT).GetNthDisplayNode(0)
+    assert not grid.IsDisplayableInView("vtkMRMLSliceNodeRed")
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    widget.panel.tick()
+    assert not ui.sideBySideCheck.checked and layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+    assert grid.IsDisplayableInView("vtkMRMLSliceNodeRed")
+    assert composites["Red"].GetBackgroundVolumeID() is None, "the user has chosen what is seen there"
+    composites["BRBSGenerated"].SetBackgroundVolumeID(None)
+    layout.SetViewArrangement(ARRANGEMENT)
+    widget.panel.tick()
+    assert ui.sideBySideCheck.checked
+    assert composites["BRBSGenerated"].GetBackgroundVolumeID() == generated.find(GENERATED).GetID()
+    assert not grid.IsDisplayableInView("vtkMRMLSliceNodeRed")
 
 
 def test_closed_scene_comes_back_with_the_slider(widget, ui, generated, scene) -> None:

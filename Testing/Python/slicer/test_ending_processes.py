@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait
 
 from brbs.job import queue_job
 
@@ -42,10 +43,7 @@ def engine(beats: Path):
 
 
 def waitUntilBusy(beats: Path) -> None:
-    end = time.monotonic() + 30
-    while not beats.exists():
-        assert time.monotonic() < end, "the interpreter does not start"
-        time.sleep(0.05)
+    wait(beats.exists, 30)
 
 
 def busy(beats: Path) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import slicer
 from tiny_inspection import write_sources
+from waiting import wait
 
 from brbs import inspector_files as files
 from brbs.errors import InputError
@@ -64,13 +65,6 @@ def test_files_are_kept_until_the_next_run_has_succeeded(logic, sources) -> None
     assert run.folder == first and first.is_dir() and not run.busy
     run.close()
     assert run.folder is None and not first.exists()
-
-
-def wait(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_cancelled_run_leaves_nothing(logic, sources) -> None:

@@ -65,6 +65,14 @@ def test_side_by_side_and_back(shown) -> None:
     assert contents("Red") == contents("Yellow") == (GENERATED, None, GENERATED_LABELS)
 
 
+def test_scene_saved_side_by_side_is_left_for_the_conventional_layout(shown) -> None:
+    InspectorLayout(shown).show()
+    layout = InspectorLayout(shown)  # of an application that has loaded it
+    layout.hide()
+    assert not layout.sideBySide and arrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+    assert fieldIsIn("Red") and contents("Red") == (GENERATED, None, GENERATED_LABELS)
+
+
 def test_scene_saved_side_by_side_has_its_views_in_an_application_just_started(shown, tmp_path) -> None:
     import BRBSTraining
 

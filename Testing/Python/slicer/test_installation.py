@@ -102,6 +102,22 @@ def test_torch_comes_by_its_extension_which_asks(install, pip, monkeypatch) -> N
     assert pip == [] and slicer.app.recorded.installed == []
 
 
+@pytest.mark.parametrize("isThere", [True, False])
+def test_torch_that_slicer_cannot_import_is_left_to_the_report_of_the_engine(install, monkeypatch, isThere) -> None:
+    def installTorch(**options) -> object:
+        raise ImportError("DLL load failed while importing _C")
+
+    putTorchExtension(monkeypatch, result=None)
+    sys.modules["PyTorchUtils"].PyTorchUtilsLogic = lambda: SimpleNamespace(installTorch=installTorch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if isThere else None)
+    if isThere:
+        install(["torch", "tqdm"])
+        assert slicer.app.recorded.installed == PACKAGES
+    else:
+        with pytest.raises(InputError, match="DLL load failed.*network connection"):
+            install(["torch", "tqdm"])
+
+
 def test_torch_without_its_extension_or_consent_is_told(install, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(InputError, match="extension PyTorch.*Extensions Manager.*engine Python"):

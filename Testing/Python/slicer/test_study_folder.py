@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import slicer
+from dicom_series import write_series
 from tiny_study import SCHEMA, SETTINGS, write_study
 from training_nodes import addSubject
 
@@ -47,6 +49,41 @@ def test_what_the_modules_have_made_is_no_scan(application, tmp_path: Path) -> N
         if attribute:
             node.SetAttribute(attribute, "1")
     assert [node.GetName() for node in session.newVolumes()] == ["scan"]
+    session.close()
+
+
+def test_scans_of_the_study_are_not_new_however_they_were_opened(application, tmp_path: Path) -> None:
+    import BRBSTraining
+    from BRBSTrainingLib.Annotation import scanNode
+    from BRBSTrainingLib.SceneScans import SOURCE_ATTRIBUTE
+    from BRBSTrainingLib.StudySession import StudySession
+
+    folder, array = tmp_path / "Serie", np.random.default_rng(0).integers(0, 1000, (6, 8, 10)).astype(np.int16)
+    write_series(folder, array[:2], series=1)
+    write_series(folder, array, series=2)
+    session = StudySession(BRBSTraining.BRBSTrainingLogic())
+    session.create(str(tmp_path / "study"))
+    session.addFiles([folder, loaded := tmp_path / "Berta.nii.gz"])
+    scanNode(folder)
+    opened = addSubject(1)[0]
+    opened.SetAttribute(SOURCE_ATTRIBUTE, str(loaded))
+    assert session.newVolumes() == []
+    other = slicer.util.loadVolume(str(folder / "IM1999"))
+    assert session.newVolumes() == [other]
+    session.close()
+
+
+def test_what_holds_a_training_up_is_told_while_volumes_are_added(application, tmp_path: Path) -> None:
+    import BRBSTraining
+    from BRBSTrainingLib.StudySession import StudySession
+
+    session = StudySession(BRBSTraining.BRBSTrainingLogic())
+    session.create(str(tmp_path / "study"))
+    session.addVolumes([addSubject(0)[0]])
+    assert session.blocker == "1 volumes are still being added."
+    while session._waiting:
+        session.tick()
+    assert session.blocker == "The added volumes are still to be checked."
     session.close()
 
 

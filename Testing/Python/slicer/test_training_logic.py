@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
+from children import environment
 from tiny_study import SETTINGS
 from training_nodes import addSubject, loadSubject
+from waiting import wait
 
 from brbs.errors import InputError
-from brbs.job import process_exists
+from brbs.job import process_exists, queue_job
 
 LONG = 1_000_000  # steps: more than any test waits for
 
@@ -44,13 +46,6 @@ def study(logic, tmp_path: Path):
     for seed in range(2, 4):
         logic.addUnlabeled(study, addSubject(seed)[0])
     return study
-
-
-def wait(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def running(logic, study):
@@ -82,6 +77,18 @@ def test_second_training_is_refused_while_one_runs(logic, study) -> None:
     logic.stopTraining(job)
     assert logic.waitForJob(job, 60)
     assert logic.startTraining(study, steps=1, device="cpu").model.name == "002"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_no_training_begins_beside_one_that_may_live(logic, study, state: str) -> None:
+    folder = study.newModelFolder() / "training"
+    queue_job(folder, study=str(study.folder))
+    told = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    asleep = {**told, "state": state, "host": "elsewhere", "heartbeat": time.time() - 3600}
+    (folder / "job.json").write_text(json.dumps(asleep), encoding="utf-8")
+    with pytest.raises(InputError, match="001: is being trained; wait for it, or stop it"):
+        logic.startTraining(study, steps=1, device="cpu")
+    assert [path.name for path in study.modelFolders] == ["001"]
 
 
 def test_killed_training_has_failed_and_can_be_resumed(logic, study) -> None:
@@ -132,10 +139,9 @@ def test_training_outlives_its_slicer_and_is_found_again(logic, study, tmp_path:
         "print(job.model)\n",
         encoding="utf-8",
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1"}
     ended = subprocess.run(
         [sys.executable, str(script), str(study.folder)],
-        env=environment,
+        env=environment(*sys.path, PYTHONUTF8="1"),
         capture_output=True,
         encoding="utf-8",
         timeout=120,

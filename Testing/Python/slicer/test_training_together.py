@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from launched import needs_processes
 from tiny_study import SETTINGS
 from training_nodes import addSubject
+from waiting import wait
 
 LONG = 1_000_000  # steps: more than the test waits for
 CPU = {"name": "cpu", "label": "CPU"}
@@ -71,13 +71,6 @@ def test_chosen_together_they_are_launched_and_alone_one_works(selector, applica
     assert trainCommand([], "cuda:1") == ["-m", "brbs", "train", "--device", "cuda:1"]
     devices.show([ONE, CPU])  # a scene from a computer with more of them
     assert devices.device == "auto"
-
-
-def wait(condition, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def running(study: Path) -> list[int]:

@@ -89,9 +89,15 @@ def openModule(widgetClass):
     """Returns a module's widget, set up and shown as the application does it when the module is opened."""
     widget = _made(widgetClass)
     widget.parent.show()
+    widget.parent._entered = True
     if hasattr(widget, "enter"):
         widget.enter()
     return widget
+
+
+def leaveModule(widget) -> None:
+    """The user turns to another module."""
+    widget.parent._entered = False
 
 
 def _moduleWidget(name: str):
@@ -125,8 +131,15 @@ def _resource(part, filename: str) -> str:
     return str(Path(sys.modules[type(part).__module__].__file__).resolve().parent / "Resources" / filename)
 
 
+class _ModuleWidget(slicer.qMRMLWidget):
+    """What holds a module's panel; knows whether the module is shown."""
+
+    _entered = False
+    isEntered = qt.Property(bool, lambda self: self._entered)
+
+
 def _topLevel():
-    parent = slicer.qMRMLWidget()
+    parent = _ModuleWidget()
     parent.setLayout(qt.QVBoxLayout())
     parent.setMRMLScene(slicer.mrmlScene)
     return parent

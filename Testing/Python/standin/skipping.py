@@ -1,6 +1,11 @@
 """Skipping whole test files, with the reason, where what they need is not installed."""
 
+import os
+
 import pytest
+
+# Set where everything should be installed, as on a build server: what is missing then is an error.
+ALL_TESTS = "BRBS_ALL_TESTS"
 
 
 class SkippedModule(pytest.Module):
@@ -9,8 +14,8 @@ class SkippedModule(pytest.Module):
     reason = ""
 
     def collect(self):
-        """Skips the file."""
-        pytest.skip(self.reason)
+        """Skips the file, or fails where no file may be skipped."""
+        _skip(self.reason)
 
 
 def moduleOrSkip(modulePath, parent):
@@ -25,6 +30,18 @@ def moduleOrSkip(modulePath, parent):
     module = SkippedModule.from_parent(parent, path=modulePath)
     module.reason = reason
     return module
+
+
+def skipWithoutSlicer() -> None:
+    """Ends a test whose child process cannot import ``slicer``, ``qt`` and ``ctk``."""
+    if reason := _install():
+        _skip(reason)
+
+
+def _skip(reason: str) -> None:
+    if os.environ.get(ALL_TESTS):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def _install() -> str:

@@ -6,15 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import SimpleITK as sitk
 import slicer
-from panel_user import click, wait
+from panel_user import click, drop, wait
 from standin.scripted_module import openModule
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 from training_nodes import addSubject
 
-from brbs.job import queue_job
+import brbs.job
+from brbs.job import JobWriter, queue_job
 from brbs.model_description import model_identity
 from brbs.ranking import RankedScan, Ranking
 
@@ -83,13 +85,16 @@ def test_stray_pieces_of_many_scans_go_or_stay(widget, ui, tmp_path: Path) -> No
         assert ("stray" in ui.batchTable.item(0, 1).toolTip()) == chosen
 
 
-def test_folder_is_filtered_and_a_bad_scan_is_marked(widget, ui, tmp_path: Path) -> None:
+def test_folder_is_filtered_and_a_bad_scan_is_marked(ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
     (tmp_path / "scans").mkdir()
     for name in ("a_T1", "a_T2", "b_T1"):
         sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / f"scans/{name}.nrrd"))
     (tmp_path / "scans/b_T1.nrrd").write_bytes(b"NRRD0004\n")
     ui.batchPatternEdit.setText("*_T1*")
-    widget.panel.guard(lambda: widget.panel._batch._addPaths([tmp_path / "scans"]))  # as a drop on the table does
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: str(tmp_path / "scans"))
+    click(ui.addBatchFolderButton)
     ui.batchOutputEdit.currentPath = str(tmp_path / "out")
     ui.batchFormatSelector.setCurrentText(".nii.gz")
     click(ui.startBatchButton)
@@ -99,6 +104,23 @@ def test_folder_is_filtered_and_a_bad_scan_is_marked(widget, ui, tmp_path: Path)
     assert (tmp_path / "out/a_T1.nii.gz").is_file()
     ui.batchTable.selectRow(1)
     assert not ui.openBatchResultButton.enabled
+
+
+def test_rows_are_removed_and_no_file_is(ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    (tmp_path / "scans").mkdir()
+    for name in "abc":
+        sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / f"scans/{name}.nrrd"))
+    drop(ui.batchTable, tmp_path / "scans")
+    wait(lambda: ui.batchTable.rowCount == 3)
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a: "")  # cancelled
+    click(ui.addBatchFolderButton)
+    assert not ui.removeBatchButton.enabled
+    ui.batchTable.selectRow(1)
+    click(ui.removeBatchButton)
+    assert [row[0] for row in rows(ui.batchTable)] == ["a.nrrd", "c.nrrd"]
+    assert len(list((tmp_path / "scans").iterdir())) == 3 and not ui.removeBatchButton.enabled
 
 
 def test_stop_and_start_again(ui, tmp_path: Path) -> None:
@@ -122,9 +144,115 @@ def test_batch_is_found_again_by_its_folder(widget, ui, tmp_path: Path) -> None:
     later = openModule(BRBSSegmentation.BRBSSegmentationWidget)
     try:
         later.ui.batchOutputEdit.currentPath = str(tmp_path / "out")
-        assert [row[:2] for row in rows(later.ui.batchTable)] == [["Scan 1.nrrd", "done"]]
+        wait(lambda: [row[:2] for row in rows(later.ui.batchTable)] == [["Scan 1.nrrd", "done"]])
     finally:
         later.cleanup()
+
+
+def test_results_are_shown_without_scans_that_are_gone(widget, ui, tmp_path: Path) -> None:
+    addSubject(1)
+    (tmp_path / "scans").mkdir()
+    sitk.WriteImage(on_grid(subject(2)[0]), str(tmp_path / "scans/Berta.nrrd"))
+    drop(ui.batchTable, tmp_path / "scans")
+    wait(lambda: ui.batchTable.rowCount == 1)
+    begin(ui, tmp_path / "out")
+    wait(lambda: ended(ui))
+    slicer.mrmlScene.Clear(0)
+    (tmp_path / "scans/Berta.nrrd").unlink()
+    told = {"Berta.nrrd": "no such file; put it back", "Scan 1": "was only in the scene"}
+    for row, (name, problem) in enumerate(told.items()):
+        assert ui.batchTable.item(row, 0).text() == name
+        ui.batchTable.selectRow(row)
+        click(ui.openBatchResultButton)
+        assert problem in ui.noticeLabel.text and "shown without it" in ui.noticeLabel.text
+        assert [ui.resultTable.item(structure, 0).text() for structure in range(2)] == ["Hülle", "Kern"]
+        assert ui.editButton.enabled and "no longer in the scene" in ui.addToStudyButton.toolTip
+    bounds, views = [0.0] * 6, slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[-1].GetRASBounds(bounds)
+    centre = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2])]
+    for view in views:
+        assert [view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)] == pytest.approx(centre)
+    click(ui.editButton)
+    assert slicer.app.recorded.modules == ["SegmentEditor"]
+
+
+def write_batch(output: Path, *names: str) -> None:
+    """A batch that runs, as somebody else has begun it."""
+    queue_job(output / "BRBS batch", model="x")
+    listed = "".join(f"{output / name}\n" for name in names)
+    (output / "BRBS batch/scans.txt").write_text(listed, encoding="utf-8")
+
+
+def finish_batch(output: Path) -> None:
+    """The batch ends; it has segmented all its scans."""
+    with JobWriter(output / "BRBS batch", model="x") as job:
+        for scan in (output / "BRBS batch/scans.txt").read_text(encoding="utf-8").splitlines():
+            job.event("scan", input=scan, output=f"{scan}.seg.nrrd", state="finished")
+
+
+def test_list_is_that_of_the_folder_chosen(ui, tmp_path: Path) -> None:
+    for folder, name in (("out", "a.nrrd"), ("out2", "b.nrrd")):
+        write_batch(tmp_path / folder, name)
+        finish_batch(tmp_path / folder)
+    whole = str(tmp_path / "out2")
+    for end in range(1, len(whole) + 1):
+        ui.batchOutputEdit.currentPath = whole[:end]
+        assert ui.batchTable.rowCount == 0
+    wait(lambda: rows(ui.batchTable) == [["b.nrrd", "done", ""]])
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    wait(lambda: rows(ui.batchTable) == [["a.nrrd", "done", ""]])
+    ui.batchOutputEdit.currentPath = str(tmp_path / "neu")
+    wait(lambda: ui.batchTable.rowCount == 0)
+    assert ui.batchStateLabel.text == "" and ui.batchProgressBar.value == 0
+
+
+def test_own_list_stays_but_is_done_only_in_its_folder(ui, tmp_path: Path) -> None:
+    write_batch(tmp_path / "out", "a.nrrd")
+    finish_batch(tmp_path / "out")
+    write_batch(tmp_path / "other", "b.nrrd")
+    finish_batch(tmp_path / "other")
+    for name in ("a.nrrd", "c.nrrd"):
+        (tmp_path / "out" / name).touch()
+    drop(ui.batchTable, tmp_path / "out/a.nrrd", tmp_path / "out/c.nrrd")
+    wait(lambda: ui.batchTable.rowCount == 2)
+    for folder, state in (("out", "done"), ("other", "waiting"), ("out", "done")):
+        ui.batchOutputEdit.currentPath = str(tmp_path / folder)
+        wait(lambda state=state: [row[1] for row in rows(ui.batchTable)] == [state, "waiting"])
+        assert ("The table is" in ui.batchStateLabel.text) == (state == "done")
+    drop(ui.batchTable, tmp_path / "other/b.nrrd")
+    wait(lambda: ui.batchTable.rowCount == 3)  # c is still to be done, so that no new list begins
+
+
+def test_folder_stays_while_a_batch_runs(widget, ui, tmp_path: Path) -> None:
+    write_batch(tmp_path / "out", "a.nrrd")
+    with JobWriter(tmp_path / "out/BRBS batch", model="x"):
+        ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+        wait(lambda: ui.stopBatchButton.enabled)
+        assert not ui.batchOutputEdit.enabled
+        widget.panel.setParameters(None)
+        parameters = widget.logic.getParameterNode()
+        parameters.batchFolder = str(tmp_path / "other")
+        widget.panel.setParameters(parameters)
+        assert ui.batchOutputEdit.currentPath == parameters.batchFolder == str(tmp_path / "out")
+    wait(lambda: ui.batchOutputEdit.enabled)
+
+
+def test_batch_that_runs_is_looked_at_four_times_a_second(widget, ui, tmp_path: Path, monkeypatch) -> None:
+    write_batch(tmp_path / "out", "a.nrrd")
+    reads, read = [], brbs.job.read_json
+    monkeypatch.setattr(brbs.job, "read_json", lambda path, **options: reads.append(path) or read(path, **options))
+    with JobWriter(tmp_path / "out/BRBS batch", model="x") as job:
+        ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+        wait(lambda: ui.stopBatchButton.enabled)
+        widget.panel.tick()
+        assert widget.panel._timer.interval == 250
+        reads.clear()
+        for _ in range(5):
+            widget.panel.tick()
+        assert len(reads) <= 2 * 5
+        job.event("scan", input=str(tmp_path / "out/a.nrrd"), output="a.seg.nrrd", state="running")
+        wait(lambda: rows(ui.batchTable)[0][1] == "segmenting…")
+    wait(lambda: ui.batchOutputEdit.enabled and not ui.stopBatchButton.enabled)
 
 
 def test_batch_that_cannot_start_again_keeps_the_results_of_the_last(ui, tmp_path: Path) -> None:
@@ -138,10 +266,11 @@ def test_batch_that_cannot_start_again_keeps_the_results_of_the_last(ui, tmp_pat
     assert ui.openBatchResultButton.enabled
 
 
-def test_segmentations_of_others_are_told_and_stay(widget, ui, tmp_path: Path) -> None:
+def test_segmentations_of_others_are_told_and_stay(ui, tmp_path: Path) -> None:
     sitk.WriteImage(on_grid(subject(1)[0]), str(tmp_path / "scan.nii.gz"))
     (tmp_path / "scan.seg.nrrd").write_text("by hand")
-    widget.panel.guard(lambda: widget.panel._batch._addPaths([tmp_path / "scan.nii.gz"]))
+    drop(ui.batchTable, tmp_path / "scan.nii.gz")
+    wait(lambda: ui.batchTable.rowCount == 1)
     ui.batchOutputEdit.currentPath = str(tmp_path)
     click(ui.startBatchButton)
     assert "scan.seg.nrrd" in ui.noticeLabel.text and "choose another folder" in ui.noticeLabel.text
@@ -153,6 +282,7 @@ def test_damaged_record_of_a_batch_is_told_once(widget, ui, tmp_path: Path, monk
     queue_job(job, model="x")
     (job / "scans.txt").write_text("/a/b.nii.gz\n")
     ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    wait(lambda: "Starting" in ui.batchStateLabel.text)
     whole = (job / "job.json").read_text()
     (job / "job.json").write_text("{")
     wait(lambda: "job.json" in ui.noticeLabel.text, 10)

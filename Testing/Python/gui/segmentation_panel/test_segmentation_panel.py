@@ -8,6 +8,7 @@ import numpy as np
 import slicer
 from panel_user import click, wait
 from PyQt5.QtCore import Qt
+from standin.scripted_module import leaveModule
 from tiny_model import tiny_bundle
 from training_nodes import addSubject
 
@@ -43,6 +44,41 @@ def test_model_is_described(ui) -> None:
     assert ui.modelSelector.currentText == "Nieren 001"
     for part in ("Hülle, Kern", "2 atlases", "0.876", "2026-01-31"):
         assert part in ui.modelLabel.text
+
+
+def test_model_is_exported_and_imported(ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    settings = str(tmp_path / "Slicer.ini")
+    monkeypatch.setattr(type(slicer.app), "slicerUserSettingsFilePath", settings, raising=False)
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *a: "")  # cancelled
+    click(ui.exportModelButton)
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *a: str(tmp_path / "für Erika"))
+    click(ui.exportModelButton)
+    file = tmp_path / "für Erika.zip"
+    assert file.is_file() and str(file) in ui.noticeLabel.text
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *a: "")  # cancelled
+    click(ui.importModelButton)
+    assert ui.modelSelector.count == 1
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *a: str(file))
+    click(ui.importModelButton)
+    assert ui.modelSelector.currentText == "für Erika" and "für Erika" in ui.noticeLabel.text
+    assert "Hülle, Kern" in ui.modelLabel.text and ui.modelSelector.count == 2
+    file.write_bytes(file.read_bytes()[:100])
+    click(ui.importModelButton)
+    assert str(file) in ui.noticeLabel.text and ui.modelSelector.count == 2
+
+
+def test_folder_of_a_model_is_added(ui, tmp_path: Path, monkeypatch) -> None:
+    import qt
+
+    tiny_bundle().save(tmp_path / "vom Cluster")
+    (tmp_path / "leer").mkdir()
+    for chosen, current in (("", "Nieren 001"), ("leer", "Nieren 001"), ("vom Cluster", "vom Cluster")):
+        folder = str(tmp_path / chosen) if chosen else ""
+        monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *a, folder=folder: folder)
+        click(ui.addModelButton)
+        assert ui.modelSelector.currentText == current and chosen in ui.noticeLabel.text
 
 
 def test_models_of_one_name_are_told_apart_by_their_folders(widget, ui, tmp_path: Path) -> None:
@@ -93,10 +129,13 @@ def test_corrected_result_goes_back_into_the_study(widget, ui, model: Path) -> N
 
 
 def test_result_goes_into_the_study_of_the_model_that_has_found_it(widget, ui, tmp_path: Path) -> None:
+    import BRBSTraining
+
     assert not ui.addToStudyButton.enabled and "Segment a scan" in ui.addToStudyButton.toolTip
     volumeNode, node = segment(widget)
     tip = ui.addToStudyButton.toolTip
     assert ui.addToStudyButton.enabled
+    BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Leber")
     for folder, enabled in ((tmp_path / "Leber/models/001", True), (tmp_path / "fremd", False)):
         tiny_bundle().save(folder)
         widget.useModel(folder)
@@ -226,12 +265,8 @@ def test_views_show_the_scan_of_the_result(widget, ui) -> None:
     assert {composite.GetBackgroundVolumeID() for composite in composites} == {scan.GetID()}
 
 
-def test_views_keep_what_is_chosen_while_the_confidence_is_computed(widget, ui, monkeypatch) -> None:
+def test_views_keep_what_is_chosen_while_the_confidence_is_computed(widget, ui) -> None:
     scan, other = addSubject(0)[0], addSubject(1)[0]
-    load, shown = slicer.util.loadVolume, []
-    monkeypatch.setattr(
-        slicer.util, "loadVolume", lambda path, properties: shown.append(properties["show"]) or load(path, properties)
-    )
     ui.inputSelector.setCurrentNode(scan)
     ui.uncertaintyCheckBox.setChecked(True)
     click(ui.applyButton)
@@ -242,4 +277,79 @@ def test_views_keep_what_is_chosen_while_the_confidence_is_computed(widget, ui, 
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     assert {composite.GetBackgroundVolumeID() for composite in composites} == {other.GetID()}
     assert ui.resultTable.item(0, 1).text() != "not known"
-    assert shown == [False]
+
+
+def test_result_of_a_saved_scene_is_taken_up_again(widget, ui, model: Path, tmp_path: Path) -> None:
+    import BRBSTraining
+
+    first = segment(widget)[1]
+    second = segment(widget, seed=1)[1]
+    shown = [[ui.resultTable.item(row, column).text() for column in range(3)] for row in range(2)]
+    ui.outputSelector.setCurrentNode(first)
+    assert [ui.resultTable.item(row, 1).text() for row in range(2)] == confidences(widget, first)
+    ui.outputSelector.setCurrentNode(None)
+    (tmp_path / "Szene").mkdir()
+    assert slicer.mrmlScene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "Szene"), None)
+    slicer.mrmlScene.Clear(0)
+    assert ui.resultTable.rowCount == 0
+    slicer.mrmlScene.SetURL(str(next((tmp_path / "Szene").glob("*.mrml"))))
+    assert slicer.mrmlScene.Connect()
+    assert [[ui.resultTable.item(row, column).text() for column in range(3)] for row in range(2)] == shown
+    assert widget.panel._result.node.GetName() == second.GetName()
+    click(ui.addToStudyButton)
+    atlases = BRBSTraining.BRBSTrainingLogic().openStudy(model.parent.parent).study.atlases
+    assert [atlas.name for atlas in atlases] == ["atlas 0", "Scan 1"]
+
+
+def confidences(widget, node) -> list[str]:
+    return [f"{value:.2f}" for value in widget.logic.confidence(node).values()]
+
+
+def test_engine_is_asked_again_until_it_can_be_used(widget, ui, monkeypatch) -> None:
+    from BRBSTrainingLib.EngineReport import EngineReport
+
+    wait(lambda: ui.deviceSelector.count == 2)
+    answers = []
+
+    def ask(report, timed: bool = True) -> None:
+        report.close()
+        report.content, report.problem = {"devices": []}, answers.pop(0)
+
+    monkeypatch.setattr(EngineReport, "ask", ask)
+    widget.enter()  # nothing has changed
+    widget.logic.engine.chosenPython = "/opt/python"
+    answers += ["/opt/python: cannot run the engine", "PyTorch is missing", ""]
+    for problem in list(answers):
+        widget.enter()
+        assert (problem in ui.noticeLabel.text) if problem else ui.noticeLabel.text == ""
+    widget.enter()
+    assert answers == []
+
+
+def test_scene_of_others_gets_no_parameter_node(widget, ui, model: Path, tmp_path: Path) -> None:
+    from BRBSTrainingLib.FormConnection import sceneHasParameters
+
+    slicer.mrmlScene.Clear(0)
+    assert sceneHasParameters("BRBSSegmentation")  # the module is shown
+    ui.batchOutputEdit.currentPath = str(tmp_path / "out")
+    slicer.mrmlScene.SetURL(str(tmp_path / "Szene.mrml"))
+    assert slicer.mrmlScene.Commit()
+    leaveModule(widget)
+    slicer.mrmlScene.Clear(0)
+    assert not sceneHasParameters("BRBSSegmentation")
+    widget.useModel(model)
+    widget.panel.tick()
+    assert slicer.mrmlScene.Commit(str(tmp_path / "Fremd.mrml"))
+    assert str(tmp_path) not in (tmp_path / "Fremd.mrml").read_text()
+    slicer.mrmlScene.SetURL(str(tmp_path / "Szene.mrml"))
+    assert slicer.mrmlScene.Connect()
+    assert widget.panel._form.parameters.batchFolder == str(tmp_path / "out")
+    slicer.mrmlScene.SetURL(str(tmp_path / "Fremd.mrml"))
+    assert slicer.mrmlScene.Connect()
+    assert not sceneHasParameters("BRBSSegmentation") and widget.panel._form.parameters is None
+    widget.enter()
+    assert sceneHasParameters("BRBSSegmentation") and ui.modelSelector.currentText == "Nieren 001"
+
+
+def test_cancel_tells_what_stays(ui) -> None:
+    assert "stays" in ui.cancelButton.toolTip and "confidence" in ui.cancelButton.toolTip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from children import environment
 from tiny_study import SETTINGS, write_study
 
 import brbs.settings
@@ -25,8 +25,7 @@ def files(tmp_path: Path) -> Path:
 def report() -> dict:
     """What the engine's Python says of itself; asked once, as it takes seconds."""
     command = [sys.executable, "-m", "brbs.device_report"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
+    return json.loads(subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE).stdout)
 
 
 @pytest.fixture

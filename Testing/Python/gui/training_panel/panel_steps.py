@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panel_user import click, wait
-from PyQt5.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PyQt5.QtGui import QDragEnterEvent, QDropEvent
-from PyQt5.QtWidgets import QApplication
+from panel_user import click, drop, wait
 from tiny_study import SETTINGS
 
 READY = "ready"
@@ -19,17 +16,6 @@ def texts(table) -> list[list[str]]:
 
 def statuses(table) -> list[str]:
     return [row[1] for row in texts(table)]
-
-
-def drop(table, *paths: Path) -> None:
-    """Drops files on a table as a file manager does."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    view = table.viewport()
-    enter = QDragEnterEvent(QPoint(5, 5), Qt.CopyAction, data, Qt.LeftButton, Qt.NoModifier)
-    QApplication.sendEvent(view, enter)
-    assert enter.isAccepted()
-    QApplication.sendEvent(view, QDropEvent(QPointF(5, 5), Qt.CopyAction, data, Qt.LeftButton, Qt.NoModifier))
 
 
 def create(ui, folder: Path) -> None:

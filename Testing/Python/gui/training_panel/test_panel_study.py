@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import slicer
 import tiny_study
-from panel_steps import READY, create, drop, fill, statuses, texts
-from panel_user import click, wait
+from panel_steps import READY, create, fill, statuses, texts
+from panel_user import click, drop, wait
+from standin.scripted_module import leaveModule
 from training_nodes import addSubject
 
 
@@ -243,6 +244,22 @@ def test_loaded_scene_opens_the_study_it_was_saved_with(widget, ui, tmp_path: Pa
     assert (saved.studyFolder, saved.minutes, saved.device) == (str(tmp_path / "Studie"), 7, "cpu")
     wait(lambda: ui.deviceSelector.count > 1)
     assert ui.minutesSpinBox.value == 7 and ui.deviceSelector.currentText.startswith("cpu")
+
+
+def test_scene_of_others_gets_no_parameter_node(widget, ui, tmp_path: Path) -> None:
+    from BRBSTrainingLib.FormConnection import sceneHasParameters
+
+    create(ui, tmp_path / "Studie")
+    leaveModule(widget)
+    slicer.mrmlScene.Clear(0)
+    widget.panel.guard(lambda: widget.panel.session.changeStudy(lambda study: None))  # as when a check has ended
+    assert not sceneHasParameters("BRBSTraining") and widget.panel.session.study is not None
+    assert slicer.mrmlScene.Commit(str(tmp_path / "Fremd.mrml"))
+    assert str(tmp_path) not in (tmp_path / "Fremd.mrml").read_text()
+    slicer.mrmlScene.SetURL(str(tmp_path / "Fremd.mrml"))
+    assert slicer.mrmlScene.Connect() and not sceneHasParameters("BRBSTraining")
+    widget.enter()
+    assert widget.logic.getParameterNode().studyFolder == str(tmp_path / "Studie")
 
 
 def test_folders_and_files_are_chosen_in_dialogues(ui, files: Path, tmp_path: Path, monkeypatch) -> None:

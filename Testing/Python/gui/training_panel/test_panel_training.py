@@ -81,7 +81,14 @@ def qtWidget():
 def test_paper_preset_brings_its_settings(widget, ui, files: Path, tmp_path: Path) -> None:
     fill(widget, files, tmp_path / "Studie")
     choose(ui.presetSelector, "paper")
-    assert widget.panel.session.study.study.settings == brbs.settings.PRESETS["paper"].settings
+    session, paper = widget.panel.session, brbs.settings.PRESETS["paper"].settings
+    assert session.study.study.settings == paper
+    own = {"spacing": (1.0, 1.0, 2.0), "seed": 3}
+    session.changeStudy(lambda study: study.setSettings(replace(paper, **own)))
+    wait(lambda: session.study.study.settings.seed == 3)
+    assert ui.presetSelector.currentText == "paper", "what is changed does not make it another method"
+    choose(ui.presetSelector, "fast")
+    assert session.study.study.settings == replace(brbs.settings.PRESETS["fast"].settings, **own)
 
 
 def test_training_from_start_to_model(widget, ui, files: Path, tmp_path: Path) -> None:
@@ -125,15 +132,21 @@ def test_pause_stop_and_go_on(widget, long, ui, files: Path, tmp_path: Path) -> 
     wait(lambda: ENDED.search(ui.stateLabel.text))
 
 
-def test_killed_training_is_shown_as_failed(widget, long, ui, files: Path, tmp_path: Path) -> None:
+def test_training_that_does_not_stop_is_ended_at_once(
+    widget, long, ui, files: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("BRBSTrainingLib.TrainSection.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(widget.logic, "stopTraining", lambda job: None)  # as if it did not heed it
     fill(widget, files, tmp_path / "Studie")
     click(ui.startButton)
     wait(lambda: widget.panel.session.job is not None and widget.panel.session.job.events())
-    widget.panel.session.job.kill()
+    click(ui.stopButton)
+    wait(lambda: ui.stopButton.text == "End at once" and ui.stopButton.enabled)
+    click(ui.stopButton)
     wait(lambda: "has failed" in ui.stateLabel.text)
     assert "training on cpu" in ui.stateLabel.text
     assert ui.startButton.enabled
-    assert not ui.stopButton.enabled
+    assert not ui.stopButton.enabled and ui.stopButton.text == "Stop and keep"
 
 
 def test_reopened_study_finds_the_running_training(widget, long, ui, files: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from tiny_study import SCHEMA, on_grid, subject
 from training_nodes import addSubject, loadSubject
 
 from brbs.errors import InputError
-from brbs.job import JobReader
+from brbs.job import JobReader, JobWriter, queue_job
 from brbs.volumes import read_label_schema
 
 
@@ -117,6 +118,45 @@ def test_result_lies_on_a_file_that_was_moved_in_the_scene(logic, model: Path, o
         np.testing.assert_array_equal(found != 0, values == label.value)
 
 
+def test_result_without_its_scan_lies_where_the_scan_lay(logic, model: Path, output: Path) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import loadResult
+
+    volumeNode = addSubject(1)[0]
+    volumeNode.SetAndObserveTransformNodeID(addLinearTransform().GetID())
+    batch = finish(logic.segmentBatch([volumeNode], model, output, device="cpu", suffix=".nii.gz"))
+    (scan,) = batch.scans.values()
+    there = loadResult(scan, volumeNode, batch)
+    slicer.mrmlScene.RemoveNode(volumeNode)
+    alone = loadResult(scan, None, batch)
+    assert alone.GetName().startswith("Scan 1 segmentation") and alone.GetNodeReference("BRBS.Scan") is None
+    assert logic.confidence(alone) == logic.confidence(there) == scan.confidence
+    for index in range(len(SCHEMA.labels)):
+        centres = [node.GetSegmentCenterRAS(node.GetSegmentation().GetNthSegmentID(index)) for node in (there, alone)]
+        np.testing.assert_allclose(*centres, atol=0.01)
+
+
+def test_exports_stay_until_the_batch_has_certainly_ended(application, output: Path, monkeypatch) -> None:
+    from BRBSSegmentationLib.SegmentationBatch import SegmentationBatch
+
+    export = output / "BRBS batch/scans/Scan 1.nrrd"
+    queue_job(output / "BRBS batch")
+    export.parent.mkdir()
+    export.touch()
+    (output / "BRBS batch/scans.txt").write_text(f"{export}\n")
+    job = output / "BRBS batch/job.json"
+    told = json.loads(job.read_text(encoding="utf-8"))
+    job.write_text(json.dumps({**told, "state": "running", "host": "elsewhere", "heartbeat": 0.0}), encoding="utf-8")
+    batch = SegmentationBatch(output)
+    assert batch.poll() and not batch.poll() and batch.active
+    monkeypatch.setattr("BRBSTrainingLib.JobWatch.SILENCE_SECONDS", -1.0)
+    assert batch.poll() and batch.state == "failed" and export.exists()
+    monkeypatch.undo()
+    with JobWriter(output / "BRBS batch"):
+        assert batch.poll() and batch.active and export.exists()
+    assert batch.poll() and batch.state == "finished" and not export.exists()
+    assert not batch.poll()
+
+
 def test_segmentations_of_others_are_not_written_over(logic, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "Daten"
     folder.mkdir()
@@ -141,6 +181,9 @@ def test_corrected_results_are_not_written_over(logic, model: Path, output: Path
     tiny_bundle(seed=1).save(tmp_path / "neues Modell")
     with pytest.raises(InputError, match="scan1.seg.nrrd: has been corrected.*choose another folder"):
         logic.segmentBatch(scans, tmp_path / "neues Modell", output, device="cpu")
+    assert corrected.read_text() == "by hand"
+    with pytest.raises(InputError, match="scan1.seg.nrrd: has been corrected"):
+        logic.segmentBatch(scans, model, output, device="cpu", components="largest")
     assert corrected.read_text() == "by hand"
     other = finish(logic.segmentBatch(scans[1:], tmp_path / "neues Modell", output, device="cpu"))
     assert states(other) == {"scan2.nrrd": "finished"}

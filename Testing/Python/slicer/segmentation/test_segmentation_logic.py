@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 from scene_nodes import addLinearTransform
+from tiny_model import tiny_bundle
 from training_nodes import addSubject, loadSubject
 
 from brbs.errors import InputError
@@ -137,6 +138,45 @@ def test_result_deleted_before_its_confidence_is_there(logic, model: Path) -> No
     slicer.mrmlScene.RemoveNode(run.node)
     _wait(run)
     assert run.state == "finished" and slicer.mrmlScene.GetNodeByID(run.node.GetID() or "") is None
+
+
+def test_model_in_a_folder_called_models_is_of_no_study(logic, tmp_path: Path) -> None:
+    import BRBSTraining
+
+    tiny_bundle().save(tmp_path / "Berta/models/Herz")
+    assert (logic.addModel(tmp_path / "Berta/models/Herz").study, logic.models()[0].name) == (None, "Herz")
+    BRBSTraining.BRBSTrainingLogic().createStudy(tmp_path / "Berta")
+    assert (logic.models()[0].study, logic.models()[0].name) == (tmp_path / "Berta", "Berta Herz")
+
+
+def test_uncertainty_volume_is_the_same_node_each_time_and_has_no_file(logic, model: Path) -> None:
+    volumeNode, node, found = addSubject(0)[0], None, []
+    for _ in range(2):
+        run = logic.startSegmentation(volumeNode, model, node, device="cpu", uncertainty=True)
+        _wait(run)
+        node = run.node
+        found.append(run.uncertaintyNode)
+    assert found[0] is found[1] is not None
+    names = [each.GetName() for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert sorted(names) == ["Scan 0", f"{node.GetName()} uncertainty"]
+    assert slicer.util.getNodesByClass("vtkMRMLVolumeArchetypeStorageNode") == []
+    assert slicer.util.getNodesByClass("vtkMRMLNRRDStorageNode") == []
+    values = slicer.util.arrayFromVolume(found[1])
+    assert values.shape == slicer.util.arrayFromVolume(volumeNode).shape and 0 <= values.min() < values.max() <= 1
+    slicer.mrmlScene.RemoveNode(found[1])
+    run = logic.startSegmentation(volumeNode, model, node, device="cpu", uncertainty=True)
+    _wait(run)
+    assert slicer.mrmlScene.IsNodePresent(run.uncertaintyNode)
+
+
+def test_uncertainty_volume_that_cannot_be_read_ends_the_run(logic, model: Path) -> None:
+    run = logic.startSegmentation(addSubject(0)[0], model, device="cpu", uncertainty=True)
+    while logic.worker.client.answer(run._id) is None or logic.worker.client.answer(run._id)["state"] != "finished":
+        time.sleep(0.01)
+    run._uncertainty.write_text("no volume")
+    _wait(run)
+    assert run.state == "failed" and "Scan 0: its uncertainty volume cannot be read" in run.message
+    assert names(run.node) == ["Hülle", "Kern"] and run.uncertaintyNode is None
 
 
 def test_models_are_added_removed_and_exchanged(logic, model: Path, tmp_path: Path, monkeypatch) -> None:

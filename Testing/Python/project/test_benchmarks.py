@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from standin.skipping import skipWithoutSlicer
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject, write_study
 
+needs_slicer = pytest.mark.usefixtures("with_slicer")
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -28,6 +30,12 @@ def told(*command) -> str:
     done = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture
+def with_slicer() -> None:
+    """Skips what needs slicer-core and PyQt5 where they are missing."""
+    skipWithoutSlicer()
 
 
 def test_step() -> None:
@@ -62,14 +70,17 @@ def test_large(tmp_path: Path) -> None:
     assert "24 x 24 x 12" in told and (tmp_path / "large.png").is_file()
 
 
+@needs_slicer
 def test_gui() -> None:
     assert run("gui", "--scans", 2, "--events", 100)
 
 
+@needs_slicer
 def test_inspector() -> None:
     assert "frames/s" in run("inspector", "--size", 16, "--grid", 8, "--frames", 3)
 
 
+@needs_slicer
 def test_click(tmp_path: Path) -> None:
     tiny_bundle().save(tmp_path / "model")
     (tmp_path / "scans").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields
@@ -11,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
-from PyQt5.QtGui import QImage
+import SimpleITK as sitk
 
 from brbs.__main__ import parser
 from brbs.settings import PRESETS, Settings
@@ -107,14 +109,15 @@ def test_pictures_of_the_tutorial_are_shown_and_small() -> None:
 
 @pytest.mark.parametrize("icon", ICONS)
 def test_icon_has_the_catalogues_size(icon: str) -> None:
-    image = QImage(str(ROOT / icon))
-    assert (image.width(), image.height()) == (128, 128) and image.hasAlphaChannel()
+    image = sitk.ReadImage(str(ROOT / icon))
+    assert image.GetSize() == (128, 128) and image.GetNumberOfComponentsPerPixel() == 4  # with transparency
 
 
 def test_icons_are_told_apart_when_small() -> None:
-    small = [QImage(str(ROOT / icon)).scaled(16, 16).convertToFormat(QImage.Format_RGB888) for icon in ICONS]
-    colours = [image.pixelColor(8, 13).getRgb()[:3] for image in small]
-    assert len(set(colours)) == len(ICONS)
+    icons = [sitk.GetArrayFromImage(sitk.ReadImage(str(ROOT / icon))).astype(float) for icon in ICONS]
+    small = [icon.reshape(16, 8, 16, 8, 4).mean((1, 3)) for icon in icons]
+    apart = [np.abs(one - other)[13, 8, :3].max() for one, other in itertools.combinations(small, 2)]
+    assert min(apart) > 32
 
 
 # ---- metadata
