@@ -142,7 +142,7 @@ def test_exports_stay_until_the_batch_has_certainly_ended(application, output: P
     queue_job(output / "BRBS batch")
     export.parent.mkdir()
     export.touch()
-    (output / "BRBS batch/scans.txt").write_text(f"{export}\n")
+    (output / "BRBS batch/scans.txt").write_text(f"{export}\n", encoding="utf-8")
     job = output / "BRBS batch/job.json"
     told = json.loads(job.read_text(encoding="utf-8"))
     job.write_text(json.dumps({**told, "state": "running", "host": "elsewhere", "heartbeat": 0.0}), encoding="utf-8")
