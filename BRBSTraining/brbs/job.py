@@ -7,7 +7,6 @@ its folder.
 
 from __future__ import annotations
 
-import ctypes
 import getpass
 import json
 import math
@@ -23,6 +22,7 @@ from typing import Any
 
 from .errors import InputError
 from .files import plain, read_json, write_json
+from .process_exists import process_exists
 
 FORMAT = 1
 JOB_FILE = "job.json"
@@ -33,7 +33,6 @@ SAMPLE_FILE = "sample.request"
 
 HEARTBEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
-LARGEST_PID = 2**31 - 1
 
 ACTIVE_STATES = ("running", "paused")
 NOT_STARTED = "the engine did not start"
@@ -380,33 +379,3 @@ def _is_description(content: dict[str, Any]) -> bool:
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         return False
     return isinstance(content.get("state", ""), str) and type(content.get("pid", 0)) is int
-
-
-def process_exists(pid: int) -> bool:
-    """Whether a process of this computer has the number ``pid``."""
-    if not 0 <= pid <= LARGEST_PID:
-        return False
-    if os.name == "nt":
-        return _windows_process_exists(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is there, but somebody else's
-    return True
-
-
-def _windows_process_exists(pid: int) -> bool:
-    """As :func:`process_exists`; ``os.kill`` with signal 0 would interrupt the process on Windows."""
-    query_limited_information, still_active = 0x1000, 259
-    access_denied = 5  # it is there, but somebody else's
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
-    kernel.OpenProcess.restype = ctypes.c_void_p
-    handle = kernel.OpenProcess(query_limited_information, False, pid)
-    if not handle:
-        return ctypes.get_last_error() == access_denied  # type: ignore[attr-defined]
-    code = ctypes.c_ulong()
-    known = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
-    kernel.CloseHandle(ctypes.c_void_p(handle))
-    return bool(known) and code.value == still_active

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import InputError
-from .job import ACTIVE_STATES, SILENCE_SECONDS, JobReader, process_exists, user_name
+from .job import ACTIVE_STATES, SILENCE_SECONDS, JobReader, user_name
 from .model_folder import TRAINING_FOLDER
+from .process_exists import process_exists
 
 LOCK_FILE = "training.lock"
 SETTLING_SECONDS = 0.1  # longer than two that take over a lock need to notice each other

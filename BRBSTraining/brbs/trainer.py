@@ -363,10 +363,7 @@ class Trainer:
             log.info("the checkpoint was made by %d process(es); %d go on with it", count, self.group.world)
 
     def _take_up_model(self, damage: InputError) -> None:
-        """A torn checkpoint costs what the optimisers have gathered, as the model was written right after it.
-
-        The network that learns goes on from its average; phases go on where they were.
-        """
+        """A torn checkpoint costs what the optimisers have gathered, and S goes on from its average."""
         try:
             bundle = ModelBundle.load(self.output)
             for network in (self.learner.segmentation, self.learner.best_segmentation):

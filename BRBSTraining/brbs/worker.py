@@ -14,7 +14,7 @@ from typing import Any
 from .device import keep_freed_memory
 from .errors import InputError, first_line
 from .files import read_json, write_json
-from .job import process_exists
+from .process_exists import process_exists
 from .segmentation_job import SegmentationJob, Segmenter
 from .worker_client import ANSWERS, REQUESTS, STOP_FILE
 

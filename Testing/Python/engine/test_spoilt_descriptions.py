@@ -14,9 +14,10 @@ import pytest
 from tiny_study import SCHEMA, SETTINGS, content, run
 
 from brbs.errors import InputError
-from brbs.job import JOB_FILE, JobReader, process_exists
+from brbs.job import JOB_FILE, JobReader
 from brbs.locking import LOCK_FILE, lock_holder, study_lock
 from brbs.preparation import Prepared
+from brbs.process_exists import process_exists
 from brbs.study import FILE_NAME, Study, with_dataset_names
 
 NAN, INFINITE = float("nan"), float("inf")

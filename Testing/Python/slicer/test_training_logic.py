@@ -20,7 +20,8 @@ from training_nodes import addSubject, loadSubject
 from waiting import wait
 
 from brbs.errors import InputError
-from brbs.job import process_exists, queue_job
+from brbs.job import queue_job
+from brbs.process_exists import process_exists
 
 LONG = 1_000_000  # steps: more than any test waits for
 
