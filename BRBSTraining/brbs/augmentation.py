@@ -129,5 +129,13 @@ def _contrast_of_one(image: Tensor, generator: torch.Generator) -> Tensor:
     if blur_chance < 0.2:
         image = torch.lerp(image, F.avg_pool3d(image, 3, stride=1, padding=1, count_include_pad=False), blur)
     if noise_chance < 0.5:
-        image = image + 0.06 * noise * torch.randn(image.shape, generator=generator).to(image.device)
+        image = image + 0.06 * noise * _normal_numbers(image.shape, generator, image.device)
     return image.clamp(0, 1)
+
+
+def _normal_numbers(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal draws; a GPU makes its own from a seed, as a CPU would take longer for them than for a step."""
+    if device.type == "cpu":
+        return torch.randn(shape, generator=generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)

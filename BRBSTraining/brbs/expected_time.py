@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from .grid_fit import fit_grid, voxels_by_work
 from .schedule import COARSE, REGISTRATION, SEGMENTATION, TOGETHER, phase_shares
 from .settings import Settings
 
+LARGEST_LAUNCH_SHARE = 0.9  # of a step's time; more is what measurements scatter by
 FEWEST_STEPS = 1200  # of a training limited in time: in fewer, fine voxels bring less than coarser ones
 
 _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
@@ -21,17 +24,18 @@ _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
 def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, settings: Settings) -> float:
     """Duration of a training in seconds, without reading the scans; good to a third or so.
 
-    The time of a step is taken to grow with the number of voxels; widths of the networks other than the default ones
-    are not reckoned with.
+    The time of a step is taken to grow with the number of voxels, from what a GPU needs for launches alone; widths of
+    the networks other than the default ones are not reckoned with.
 
     Args:
-        report_device: a device of :func:`brbs.device_report.report` that has "seconds_per_step".
+        report_device: a device of :func:`brbs.device_report.report` that has "seconds_per_step", or what
+            :func:`brbs.step_timing.step_seconds` gives.
         voxels: of the working grid, see :func:`working_voxels`.
         steps: of the training.
         settings: the shares of the phases and what a step computes.
     """
-    seconds_per_step = sum(share * seconds for share, seconds in _phases(report_device, steps, settings))
-    return steps * seconds_per_step * voxels / report_device["seconds_per_step"]["volume"]
+    launching, by_voxel = _launching_and_by_voxel(report_device, steps, settings)
+    return launching + voxels * by_voxel
 
 
 def voxels_in(report_device: Mapping[str, Any], minutes: float, settings: Settings) -> int:
@@ -41,13 +45,28 @@ def voxels_in(report_device: Mapping[str, Any], minutes: float, settings: Settin
         report_device: as of :func:`expected_seconds`.
         minutes: of the training.
         settings: the shares of the phases and what a step computes.
+
+    Returns:
+        The number, 1 at least.
     """
-    return int(60 * minutes / expected_seconds(report_device, 1, FEWEST_STEPS, settings))
+    launching, by_voxel = _launching_and_by_voxel(report_device, FEWEST_STEPS, settings)
+    return max(1, int((60 * minutes - launching) / by_voxel))
+
+
+def _launching_and_by_voxel(report_device: Mapping[str, Any], steps: int, settings: Settings) -> tuple[float, float]:
+    """Seconds of so many steps: what they take on no voxels at all, and what each voxel adds."""
+    measured = report_device["seconds_per_step"]
+    least = report_device.get("launch_seconds", dict.fromkeys(measured, 0.0))
+    as_timed = replace(settings, registration_scale=Settings().registration_scale)  # as many launches on fewer voxels
+    kinds = (measured, settings), (least, as_timed)
+    whole, launching = (steps * sum(math.prod(phase) for phase in _phases(of, steps, what)) for of, what in kinds)
+    launching = min(launching, LARGEST_LAUNCH_SHARE * whole)
+    return launching, (whole - launching) / measured["volume"]
 
 
 def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings, progress: float) -> float:
     """Share of a training's time, 0..1, that has gone by when ``progress`` of its steps is done: phases differ."""
-    phases = _phases(report_device, steps, settings)
+    phases = _phases(report_device["seconds_per_step"], steps, settings)
     total = sum(share * seconds for share, seconds in phases)
     gone, left = 0.0, progress
     for share, seconds in phases:
@@ -56,9 +75,9 @@ def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings,
     return gone / total
 
 
-def _phases(report_device: Mapping[str, Any], steps: int, settings: Settings) -> list[tuple[float, float]]:
-    """Share of the steps and seconds of one step, on the volume that was timed, of each phase in order."""
-    measured, default = report_device["seconds_per_step"], Settings()
+def _phases(measured: Mapping[str, float], steps: int, settings: Settings) -> list[tuple[float, float]]:
+    """Share of the steps and seconds of one step of each phase in order, from those that default settings take."""
+    default = Settings()
     registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
     segmentation = measured["together"] - measured["registration"]
     segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)

@@ -41,7 +41,7 @@ class Learner:
         data: drawn from; its pseudo label maps are rewritten as S improves.
         settings: weights, rates and shares.
         channels: widths of both U-Nets.
-        sparing: train in much less memory, in about a third more time; see :class:`brbs.networks.UNet`.
+        sparing: train in much less memory, in more time; see :class:`brbs.networks.UNet`.
         group: processes that learn together: each draws by itself, their gradients are averaged.
         strides: of both U-Nets, see :class:`brbs.networks.UNet`.
     """

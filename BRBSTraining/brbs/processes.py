@@ -56,7 +56,15 @@ class Group:
             return device
         if device.type == "mps":
             raise InputError("Apple's GPU serves one process only; give --device cpu, or start a single process")
-        return choose_device(f"cuda:{self.local_rank}") if device.type == "cuda" else device
+        if device.type != "cuda":
+            return device
+        gpus = torch.cuda.device_count()
+        if self.local_rank >= gpus:
+            raise InputError(
+                f"more processes were started on this machine than it has GPUs ({gpus}); start one for each "
+                "(--nproc-per-node), or give --device cpu"
+            )
+        return choose_device(f"cuda:{self.local_rank}")
 
     @contextmanager
     def connected(self, device: torch.device = CPU) -> Iterator[None]:

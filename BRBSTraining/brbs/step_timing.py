@@ -9,13 +9,16 @@ import torch
 
 from .anisotropy import default_unet
 from .data import TrainingData
-from .device import keep_freed_memory, voxel_budget
+from .device import free_memory, keep_freed_memory
 from .learner import Learner
 from .settings import Settings
+from .training_memory import is_short
 
 #: Where in the training each measured phase lies; both networks learn in every step of the last.
 PROGRESS = {"coarse": 0.0, "warm-up": 0.3, "registration": 0.45, "together": 0.95}
-CPU_EDGE, GPU_EDGE = 32, 64  # voxels; smaller volumes leave a GPU idle and would make it look slow on larger ones
+SMALL_EDGE = 32  # voxels; a CPU is timed on these, and on a GPU they take hardly longer than none at all
+GPU_EDGES = (64, 96, 128)
+LAUNCHING_SECONDS = 0.1  # of a step of both networks, below which a GPU has mostly waited for the next launch
 
 MANY_CLASSES = 22
 
@@ -26,16 +29,38 @@ def speed(device: torch.device) -> dict[str, dict[str, float]]:
     """How fast a device trains, for any number of structures.
 
     Returns:
-        "seconds_per_step", of :func:`seconds_per_step` with one structure, and "seconds_per_structure", by phase what
-        each further one takes.
+        What :func:`step_seconds` gives with one structure, and "seconds_per_structure", by phase what each further one
+        takes.
 
     Raises:
         RuntimeError: the device cannot compute a step or has too little memory.
     """
     many = seconds_per_step(device, classes=MANY_CLASSES)
-    few = seconds_per_step(device, edge=round(many["volume"] ** (1 / 3)))
+    found = step_seconds(device, edge=round(many["volume"] ** (1 / 3)))
+    few = found["seconds_per_step"]
     more = {name: max(0.0, many[name] - few[name]) / (MANY_CLASSES - 2) for name in PROGRESS}
-    return {"seconds_per_step": few, "seconds_per_structure": more}
+    return found | {"seconds_per_structure": more}
+
+
+def step_seconds(device: torch.device, edge: int | None = None, classes: int = 2) -> dict[str, dict[str, float]]:
+    """What :func:`brbs.expected_time.expected_seconds` reckons with.
+
+    Args:
+        device, edge, classes: as of :func:`seconds_per_step`.
+
+    Returns:
+        "seconds_per_step", as :func:`seconds_per_step` gives it; of a GPU also "launch_seconds", by phase what a step
+        takes however few voxels there are.
+
+    Raises:
+        RuntimeError: the device cannot compute a step or has too little memory.
+    """
+    found = {"seconds_per_step": seconds_per_step(device, edge, classes)}
+    if device.type != "cpu" and found["seconds_per_step"]["volume"] > SMALL_EDGE**3:
+        launched = seconds_per_step(device, SMALL_EDGE)
+        del launched["volume"]
+        found["launch_seconds"] = launched
+    return found
 
 
 def seconds_per_step(device: torch.device, edge: int | None = None, classes: int = 2) -> dict[str, float]:
@@ -53,9 +78,25 @@ def seconds_per_step(device: torch.device, edge: int | None = None, classes: int
     Raises:
         RuntimeError: the device cannot compute a step or has too little memory.
     """
-    if edge is None:
-        edge = GPU_EDGE if device.type != "cpu" and voxel_budget(device, classes) >= GPU_EDGE**3 else CPU_EDGE
     keep_freed_memory()
+    if edge is not None:
+        return _timed(device, edge, classes)
+    found = _timed(device, _edges(device, classes)[0], classes)
+    for larger in _edges(device, classes)[1:]:
+        if found["together"] < LAUNCHING_SECONDS:
+            found = _timed(device, larger, classes)
+    return found
+
+
+def _edges(device: torch.device, classes: int) -> list[int]:
+    """Of the volumes to be timed, the next only if a GPU has idled with the one before."""
+    if device.type == "cpu":
+        return [SMALL_EDGE]
+    free = free_memory(device)
+    return [edge for edge in GPU_EDGES if not is_short(free, edge**3, classes)] or [SMALL_EDGE]
+
+
+def _timed(device: torch.device, edge: int, classes: int) -> dict[str, float]:
     settings = replace(
         Settings(), segmentation_share=0.4, coarse_share=0.25, registration_share=0.1, registration_interval=1
     )

@@ -159,10 +159,9 @@ def _most_voxels(study: Study, device, minutes: float | None) -> int:
     most = voxel_budget(device, study.schema.class_count, scans)
     if minutes is None or study.settings.spacing is not None:
         return most
-    from .step_timing import seconds_per_step
+    from .step_timing import step_seconds
 
-    speed = seconds_per_step(device, classes=study.schema.class_count)
-    in_time = voxels_in({"seconds_per_step": speed}, minutes, study.settings)
+    in_time = voxels_in(step_seconds(device, classes=study.schema.class_count), minutes, study.settings)
     return max(SMALLEST_BUDGET, min(most, in_time))
 
 

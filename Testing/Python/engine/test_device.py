@@ -19,6 +19,7 @@ from brbs.device import (
     voxel_budget,
 )
 from brbs.errors import InputError
+from brbs.processes import Group
 from brbs.training_memory import SPARING, USABLE_SHARE
 
 CPU = torch.device("cpu")
@@ -116,8 +117,9 @@ def test_processes_of_a_machine_share_its_memory_and_cores(monkeypatch: pytest.M
 
 
 def test_memory_format_suits_the_device() -> None:
-    assert memory_format(CPU) == memory_format(torch.device("cuda")) == torch.channels_last_3d
-    assert memory_format(torch.device("mps")) == torch.contiguous_format
+    assert memory_format(CPU) == torch.channels_last_3d
+    for name in ("cuda", "mps"):
+        assert memory_format(torch.device(name)) == torch.contiguous_format
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,9 @@ def test_the_probe_answers_whatever_the_caller_is_about(caller, fresh_probe) -> 
         assert torch.is_grad_enabled() == (caller is torch.enable_grad)
     assert not torch.is_autocast_enabled("cpu")
     assert torch.get_num_threads() == threads
+
+
+def test_each_process_on_a_machine_has_a_gpu_of_its_own(two_gpus) -> None:
+    assert [str(Group(rank, 2, rank).device("auto")) for rank in range(2)] == ["cuda:0", "cuda:1"]
+    with pytest.raises(InputError, match=r"more processes .* than it has GPUs \(2\); start one for each"):
+        Group(2, 3, 2).device("auto")

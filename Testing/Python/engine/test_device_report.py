@@ -134,7 +134,9 @@ def test_command_prints_one_object(two_devices, capsys: pytest.CaptureFixture) -
 
 
 def test_steps_of_every_phase_are_timed() -> None:
-    found = step_timing.seconds_per_step(torch.device("cpu"), edge=16)
+    found = step_timing.step_seconds(torch.device("cpu"), edge=16)
+    assert set(found) == {"seconds_per_step"}  # nothing is launched
+    found = found["seconds_per_step"]
     assert found.pop("volume") == 4096
     assert set(found) == {"coarse", "warm-up", "registration", "together"}
     assert all(0 < value < 60 for value in found.values())
@@ -142,8 +144,8 @@ def test_steps_of_every_phase_are_timed() -> None:
 
 
 def test_each_further_structure_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(device: torch.device, edge: int = 16, classes: int = 2) -> dict:
-        return {"volume": edge**3, **{name: 2.0 + 0.1 * classes for name in step_timing.PROGRESS}}
+    def measured(device: torch.device, edge: int | None = None, classes: int = 2) -> dict:
+        return {"volume": (edge or 16) ** 3, **{name: 2.0 + 0.1 * classes for name in step_timing.PROGRESS}}
 
     monkeypatch.setattr(step_timing, "seconds_per_step", measured)
     found = step_timing.speed(torch.device("cpu"))
@@ -151,19 +153,38 @@ def test_each_further_structure_takes_its_share(monkeypatch: pytest.MonkeyPatch)
     assert found["seconds_per_structure"] == pytest.approx(dict.fromkeys(step_timing.PROGRESS, 0.1))
 
 
-def test_volumes_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    edges = []
+GIB = 2**30
 
-    class Stop(Exception):
-        pass
 
-    def made_up(edge: int, device: torch.device, classes: int) -> None:
-        edges.append(edge)
-        raise Stop
+@pytest.mark.parametrize(
+    ("name", "memory", "seconds_per_million", "edges"),
+    [
+        ("cpu", 64 * GIB, 10.0, [32]),
+        ("cuda", 80 * GIB, 1.0, [64]),  # slow: its time grows with the voxels from the first on
+        ("cuda", 80 * GIB, 0.1, [64, 96]),
+        ("cuda", 80 * GIB, 0.01, [64, 96, 128]),
+        ("cuda", 6 * GIB, 0.01, [64]),  # no room for more
+        ("cuda", GIB, 0.01, [32]),
+    ],
+)
+def test_volumes_suit_the_device(name, memory, seconds_per_million, edges, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
 
-    monkeypatch.setattr(step_timing, "_made_up_data", made_up)
-    for name, budget in (("cpu", 96**3), ("cuda", 160**3), ("cuda", 40**3)):
-        monkeypatch.setattr(step_timing, "voxel_budget", lambda *_, budget=budget: budget)
-        with pytest.raises(Stop):
-            step_timing.seconds_per_step(torch.device(name))
-    assert edges == [32, 64, 32]
+    def together(device: torch.device, edge: int, classes: int) -> dict:
+        timed.append(edge)
+        return {"volume": edge**3, "together": 0.03 + seconds_per_million * edge**3 / 1e6}
+
+    monkeypatch.setattr(step_timing, "_timed", together)
+    monkeypatch.setattr(step_timing, "free_memory", lambda _: memory)
+    assert step_timing.seconds_per_step(torch.device(name))["volume"] == edges[-1] ** 3
+    assert timed == edges
+
+
+def test_a_gpu_is_timed_on_hardly_any_voxels_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(device: torch.device, edge: int, classes: int) -> dict:
+        return {"volume": edge**3, **dict.fromkeys(step_timing.PROGRESS, 0.03 + 1e-7 * edge**3)}
+
+    monkeypatch.setattr(step_timing, "_timed", made)
+    found = step_timing.step_seconds(torch.device("cuda"), edge=96)
+    assert found["seconds_per_step"]["volume"] == 96**3
+    assert found["launch_seconds"] == pytest.approx(dict.fromkeys(step_timing.PROGRESS, 0.03 + 1e-7 * 32**3))

@@ -72,6 +72,30 @@ def test_time_grows_with_steps_and_voxels() -> None:
     assert seconds(steps=700) == pytest.approx(7 * seconds())
 
 
+GPU = {
+    "seconds_per_step": {"volume": 1000, "coarse": 3.0, "warm-up": 4.0, "registration": 2.0, "together": 11.0},
+    "launch_seconds": {"coarse": 1.0, "warm-up": 1.5, "registration": 0.5, "together": 3.0},
+}
+
+
+def test_launches_take_their_time_however_few_voxels_there_are() -> None:
+    alone = replace(SETTINGS, segmentation_share=1.0, coarse_share=0.0, registration_share=0.0)
+    for voxels, each in ((0, 1.5), (1000, 4.0), (3000, 9.0)):
+        assert expected_seconds(GPU, voxels, 100, alone) == pytest.approx(100 * each)
+    registration = replace(SETTINGS, segmentation_share=0.0, registration_share=1.0, registration_scale=1)
+    assert expected_seconds(GPU, 0, 100, registration) == pytest.approx(100 * 0.5)  # as many launches
+    minutes = FEWEST_STEPS * 9.0 / 60
+    assert voxels_in(GPU, minutes, alone) == pytest.approx(3000, rel=0.01)
+    assert voxels_in(GPU, 0.01, alone) == 1
+
+
+def test_launches_that_seem_to_take_longer_than_a_step_leave_some_of_it_to_the_voxels() -> None:
+    odd = {**GPU, "launch_seconds": {name: 99.0 for name in GPU["launch_seconds"]}}
+    alone = replace(SETTINGS, segmentation_share=1.0, coarse_share=0.0, registration_share=0.0)
+    assert expected_seconds(odd, 1000, 100, alone) == pytest.approx(400)
+    assert expected_seconds(odd, 2000, 100, alone) == pytest.approx(440)
+
+
 def test_structures_take_time_each() -> None:
     device = {**DEVICE, "seconds_per_structure": {"coarse": 0.0, "warm-up": 0.25, "registration": 0.0, "together": 1.0}}
     alone = replace(SETTINGS, segmentation_share=1.0, coarse_share=0.0, registration_share=0.0)

@@ -72,7 +72,7 @@ def test_the_watcher_sees_the_scans_being_read(kept: Path, queued: Path, monkeyp
 def test_a_time_limit_bounds_the_voxels_unless_their_size_is_set(kept: Path, tmp_path: Path, monkeypatch) -> None:
     plain, budgets = train_command.prepare, []
     slow = {"volume": 32**3, "coarse": 0.01, "warm-up": 0.1, "registration": 0.05, "together": 0.3}
-    monkeypatch.setattr(step_timing, "seconds_per_step", lambda device, classes: slow)
+    monkeypatch.setattr(step_timing, "step_seconds", lambda device, classes: {"seconds_per_step": slow})
     monkeypatch.setattr(train_command, "prepare", lambda *given: budgets.append(given[1]) or plain(*given))
     lengths = (["--steps", 1], ["--steps", 1, "--minutes", 60], ["--steps", 1, "--minutes", 6])
     for number, options in enumerate([*lengths, ["--steps", 1, "--minutes", 1], [*lengths[2], "--spacing", 1, 1.5, 2]]):
