@@ -31,7 +31,7 @@ def with_region(
     spacing: Sequence[float],
     settings: Settings,
     voxel_budget: int,
-    thin_stacks: bool = False,
+    thin_stacks: bool,
 ) -> WorkingGrid:
     """The grid for the part of the scans that the settings ask for or, if they leave it open, that pays.
 
