@@ -59,7 +59,8 @@ def test_two_processes_make_what_one_makes(folder: Path, one_thread, full_precis
     assert run(arguments(folder, "alone", "--probabilities")) == 2
     assert "exitcode  : 2" in ended.stderr, ended.stderr
     assert "3 finished, 1 failed of 4 scans" in ended.stderr
-    assert os.path.join("brbs", "batch.py") not in ended.stderr, "the launcher tells a traceback of its own, the engine none"
+    own = os.path.join("brbs", "batch.py")
+    assert own not in ended.stderr, "the launcher tells a traceback of its own, the engine none"
     maps = content(folder / "alone/maps")
     assert len(maps) == (SCANS - 1) * 4 and maps == content(folder / "shared/maps")
     assert rows(folder, "shared") == rows(folder, "alone")
