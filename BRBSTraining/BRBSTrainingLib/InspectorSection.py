@@ -206,7 +206,7 @@ class InspectorSection(Section):
             self._layout.leave()
 
     def _random(self) -> None:
-        """Shares as training draws them."""
+        """Shares as training draws them by default."""
         self._go(*np.random.default_rng().beta(PATH_CONCENTRATION, PATH_CONCENTRATION, 2))
 
     def _step(self, by: int) -> None:
@@ -237,7 +237,8 @@ class InspectorSection(Section):
         try:
             shutil.copyfile(self._run.folder / SAMPLES, path)
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}; choose another place") from error
+            text = _("{path}: {reason}; choose another place")
+            raise InputError(text.format(path=path, reason=error.strerror or error)) from error
         self._session.say(_("Saved {path}.").format(path=path))
 
     # ---- views

@@ -12,7 +12,7 @@ from brbs.errors import InputError
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt"
 DECLINED = "User declined"  # how Slicer's pip_ensure tells of a no, by an error that has no class of its own
-ANOTHER_PYTHON = "Or install PyTorch in another Python and choose it as engine Python under Advanced."
+ANOTHER_PYTHON = _("Or install PyTorch in another Python and choose it as engine Python under Advanced.")
 
 
 def install(missing: list[str]) -> None:
@@ -38,7 +38,7 @@ def install(missing: list[str]) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         remedy = _("Check the network connection and the free disk space and try again.")
         failed = _("Installation failed: {reason}.").format(reason=reason)
-        raise InputError(f"{failed} {remedy} {_(ANOTHER_PYTHON)}") from error
+        raise InputError(f"{failed} {remedy} {ANOTHER_PYTHON}") from error
 
 
 def _installTorch() -> None:
@@ -49,7 +49,7 @@ def _installTorch() -> None:
             "PyTorch is installed by Slicer's extension PyTorch, which is not there. Install it in the Extensions "
             "Manager, restart Slicer and press Install again."
         )
-        raise InputError(f"{remedy} {_(ANOTHER_PYTHON)}") from error
+        raise InputError(f"{remedy} {ANOTHER_PYTHON}") from error
     try:
         torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True)
     except Exception:
@@ -58,7 +58,7 @@ def _installTorch() -> None:
         return  # the extension at last imports it into Slicer, which the engine does not need
     if torch is None:
         refused = _("PyTorch was not installed; press Install to try again, the Python console tells what went wrong.")
-        raise InputError(f"{refused} {_(ANOTHER_PYTHON)}")
+        raise InputError(f"{refused} {ANOTHER_PYTHON}")
 
 
 def _isInstalled(package: str) -> bool:

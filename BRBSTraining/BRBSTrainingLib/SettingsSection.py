@@ -14,6 +14,7 @@ from brbs.expected_time import (
     with_structures,
     working_voxels,
 )
+from brbs.grid_choice import SMALLEST_BUDGET
 from brbs.settings import DEFAULT_PRESET, PRESETS, Settings, is_published, with_preset
 
 from .AdvancedForm import AdvancedForm
@@ -107,12 +108,15 @@ class SettingsSection(Section):
     def _coarser(self) -> str:
         """What the time limit does to the working grid; empty: nothing."""
         settings, device = self._session.study.study.settings, self._chosenDevice()
-        factor = (self._voxels(device) / voxels_in(device, self.minutes, settings)) ** (1 / 3)
+        in_time = voxels_in(device, self.minutes, settings)
+        factor = (self._voxels(device) / max(SMALLEST_BUDGET, in_time)) ** (1 / 3)
         if settings.spacing is not None or factor < 1.05:
             return ""
         about = _("So that {count} steps fit, its voxels will be about {factor} times as long.")
         if settings.region != "whole":  # the labels are not read here
             about = _("So that {count} steps fit, its voxels will be up to {factor} times as long.")
+        if in_time < SMALLEST_BUDGET:
+            about = _("Its voxels will be up to {factor} times as long, and still fewer than {count} steps fit.")
         return about.format(count=FEWEST_STEPS, factor=f"{factor:.1f}")
 
     def remainingSeconds(self, job: TrainingJob) -> float | None:
@@ -127,7 +131,8 @@ class SettingsSection(Section):
     def _remainingByPace(self, job: TrainingJob, elapsed: float, progress: float) -> float:
         timed = self._timedDevice(str(job.description.get("device", AUTO)))
         settings = Settings.from_json(job.description["settings"])
-        share = time_share(timed, job.description["steps"], settings, progress) if timed else progress
+        steps = job.description["steps"]
+        share = time_share(timed, self._voxels(timed), steps, settings, progress) if timed else progress
         return elapsed * (1 - share) / share
 
     def _chosenDevice(self) -> dict | None:

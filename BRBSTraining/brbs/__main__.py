@@ -51,7 +51,7 @@ def _command(subparsers, name: str, function, help: str) -> argparse.ArgumentPar
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
-    about = "device to compute on: auto, cpu, cuda, cuda:1, mps (default: auto, the fastest there is)"
+    about = "device to compute on: auto, cpu, cuda, cuda:1, mps (default: auto, the first GPU or else the processor)"
     command.add_argument("--device", default="auto", help=about)
 
 
@@ -77,8 +77,8 @@ def _add_train(subparsers) -> None:
     command.add_argument("--resume", action="store_true", help="go on with the training in --output and its settings")
     about = "replace the model in --output, and the study in --study where scans are given for a new one"
     command.add_argument("--overwrite", action="store_true", help=about)
-    preset = "number of steps; paper also takes the publication's settings, the others keep the study's own (default:"
-    preset += f" {DEFAULT_PRESET})"
+    preset = "number of steps; paper also takes the publication's settings, the others keep the study's own, if they"
+    preset += f" are not those (default: {DEFAULT_PRESET})"
     command.add_argument("--preset", choices=PRESETS, help=preset)
     _add_device(command)
     _add_settings(command.add_argument_group("settings"))

@@ -134,7 +134,7 @@ def _contrast_of_one(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _normal_numbers(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Standard normal draws; a GPU makes its own from a seed, as a CPU would take longer for them than for a step."""
+    """Standard normal draws; a GPU makes its own from a seed, as it would wait for those of the CPU."""
     if device.type == "cpu":
         return torch.randn(shape, generator=generator)
     seed = int(torch.randint(2**62, (), generator=generator))

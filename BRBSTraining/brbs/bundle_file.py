@@ -18,7 +18,7 @@ from typing import Any
 
 from .description_check import check_description
 from .errors import InputError
-from .files import replacing
+from .files import FORBIDDEN, replacing
 from .model_description import MODEL_FILE, read_description
 from .model_preview import PREVIEW_FILE, preview
 from .tensor_file import check_tensors
@@ -221,6 +221,6 @@ def _is_picture(path: Path) -> bool:
 
 
 def _unused(home: Path, stem: str) -> Path:
-    safe = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", stem).strip(" .")[:80] or "model"
+    safe = FORBIDDEN.sub("_", stem).strip(" .")[:80] or "model"
     names = chain([safe], (f"{safe} {number}" for number in count(2)))
     return next(home / name for name in names if not (home / name).exists())

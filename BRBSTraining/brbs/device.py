@@ -32,7 +32,7 @@ def available_devices() -> list[str]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes the best there is.
+    """The device of that name; ``auto`` takes the first GPU there is, else the processor.
 
     Raises:
         InputError: no such device; the message lists those there are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,52 +20,46 @@ FEWEST_STEPS = 1200  # of a training limited in time: in fewer, fine voxels brin
 _PATIENT_AXES = ("LR", "AP", "IS")  # x, y, z of the working grid
 
 
-def expected_seconds(report_device: Mapping[str, Any], voxels: int, steps: int, settings: Settings) -> float:
+def expected_seconds(timed: Mapping[str, Any], voxels: int, steps: int, settings: Settings) -> float:
     """Duration of a training in seconds, without reading the scans; good to a third or so.
 
     The time of a step is taken to grow with the number of voxels, from what a GPU needs for launches alone; widths of
     the networks other than the default ones are not reckoned with.
 
     Args:
-        report_device: a device of :func:`brbs.device_report.report` that has "seconds_per_step", or what
-            :func:`brbs.step_timing.step_seconds` gives.
+        timed: what :func:`brbs.step_timing.step_seconds` gives, or a device of
+            :func:`brbs.device_report.report` that has "seconds_per_step".
         voxels: of the working grid, see :func:`working_voxels`.
         steps: of the training.
         settings: the shares of the phases and what a step computes.
     """
-    launching, by_voxel = _launching_and_by_voxel(report_device, steps, settings)
-    return launching + voxels * by_voxel
+    return steps * sum(share * seconds for share, seconds in _phases(timed, voxels, steps, settings))
 
 
-def voxels_in(report_device: Mapping[str, Any], minutes: float, settings: Settings) -> int:
+def voxels_in(timed: Mapping[str, Any], minutes: float, settings: Settings) -> int:
     """Most voxels of a working grid on which a training of so many minutes still makes :data:`FEWEST_STEPS` steps.
 
     Args:
-        report_device: as of :func:`expected_seconds`.
+        timed: as of :func:`expected_seconds`.
         minutes: of the training.
         settings: the shares of the phases and what a step computes.
 
     Returns:
-        The number, 1 at least.
+        The number, 1 at least; a working grid has no fewer than :data:`brbs.grid_choice.SMALLEST_BUDGET`.
     """
-    launching, by_voxel = _launching_and_by_voxel(report_device, FEWEST_STEPS, settings)
-    return max(1, int((60 * minutes - launching) / by_voxel))
+    measured = timed["seconds_per_step"]["volume"]
+    least, whole = (expected_seconds(timed, voxels, FEWEST_STEPS, settings) for voxels in (0, measured))
+    return max(1, int((60 * minutes - least) / (whole - least) * measured))
 
 
-def _launching_and_by_voxel(report_device: Mapping[str, Any], steps: int, settings: Settings) -> tuple[float, float]:
-    """Seconds of so many steps: what they take on no voxels at all, and what each voxel adds."""
-    measured = report_device["seconds_per_step"]
-    least = report_device.get("launch_seconds", dict.fromkeys(measured, 0.0))
-    as_timed = replace(settings, registration_scale=Settings().registration_scale)  # as many launches on fewer voxels
-    kinds = (measured, settings), (least, as_timed)
-    whole, launching = (steps * sum(math.prod(phase) for phase in _phases(of, steps, what)) for of, what in kinds)
-    launching = min(launching, LARGEST_LAUNCH_SHARE * whole)
-    return launching, (whole - launching) / measured["volume"]
+def time_share(timed: Mapping[str, Any], voxels: int, steps: int, settings: Settings, progress: float) -> float:
+    """Share of a training's time, 0..1, that has gone by when part of its steps is done: phases differ.
 
-
-def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings, progress: float) -> float:
-    """Share of a training's time, 0..1, that has gone by when ``progress`` of its steps is done: phases differ."""
-    phases = _phases(report_device["seconds_per_step"], steps, settings)
+    Args:
+        timed, voxels, steps, settings: as of :func:`expected_seconds`.
+        progress: the part, 0..1.
+    """
+    phases = _phases(timed, voxels, steps, settings)
     total = sum(share * seconds for share, seconds in phases)
     gone, left = 0.0, progress
     for share, seconds in phases:
@@ -75,28 +68,37 @@ def time_share(report_device: Mapping[str, Any], steps: int, settings: Settings,
     return gone / total
 
 
-def _phases(measured: Mapping[str, float], steps: int, settings: Settings) -> list[tuple[float, float]]:
-    """Share of the steps and seconds of one step of each phase in order, from those that default settings take."""
+def _phases(timed: Mapping[str, Any], voxels: int, steps: int, settings: Settings) -> list[tuple[float, float]]:
+    """Share of the steps, and seconds of one step on so many voxels, of each phase in order."""
+    measured = _seconds_of(timed["seconds_per_step"], settings)
+    as_timed = replace(settings, registration_scale=Settings().registration_scale)  # as many launches on fewer voxels
+    launching = _seconds_of(timed["launch_seconds"], as_timed) if "launch_seconds" in timed else {}
+    found = []
+    for name, share in phase_shares(steps, settings):
+        least = min(launching.get(name, 0.0), LARGEST_LAUNCH_SHARE * measured[name])
+        found.append((share, least + (measured[name] - least) * voxels / timed["seconds_per_step"]["volume"]))
+    return found
+
+
+def _seconds_of(timed: Mapping[str, float], settings: Settings) -> dict[str, float]:
+    """Seconds of one step of each phase, from those that default settings take."""
     default = Settings()
-    registration = measured["registration"] * (default.registration_scale / settings.registration_scale) ** 3
-    segmentation = measured["together"] - measured["registration"]
+    registration = timed["registration"] * (default.registration_scale / settings.registration_scale) ** 3
+    segmentation = timed["together"] - timed["registration"]
     segmentation *= _segmentation_passes(settings) / _segmentation_passes(default)
-    seconds_of = {
-        COARSE: measured["coarse"],
-        SEGMENTATION: measured["warm-up"],
+    return {
+        COARSE: timed["coarse"],
+        SEGMENTATION: timed["warm-up"],
         REGISTRATION: registration,
         TOGETHER: segmentation + registration / settings.registration_interval,
     }
-    return [(share, seconds_of[name]) for name, share in phase_shares(steps, settings)]
 
 
-def with_structures(report_device: Mapping[str, Any], count: int) -> dict[str, Any]:
+def with_structures(reported: Mapping[str, Any], count: int) -> dict[str, Any]:
     """A device as it is reported, with the seconds that steps take when so many structures are segmented."""
-    more = report_device["seconds_per_structure"]
-    seconds = {
-        name: value + (count - 1) * more.get(name, 0.0) for name, value in report_device["seconds_per_step"].items()
-    }
-    return {**report_device, "seconds_per_step": seconds}
+    more = reported["seconds_per_structure"]
+    seconds = {name: value + (count - 1) * more.get(name, 0.0) for name, value in reported["seconds_per_step"].items()}
+    return {**reported, "seconds_per_step": seconds}
 
 
 def _segmentation_passes(settings: Settings) -> float:

@@ -9,6 +9,7 @@ from .errors import InputError
 
 IMAGE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITABLE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+FIRST_CHANNEL = "_0000"  # nnU-Net's names of scans have it, those of label maps do not
 
 
 def image_suffix(path: str | Path) -> str:

@@ -142,8 +142,8 @@ class UNet(nn.Module):
 
     Attributes:
         sparing: keep the blocks' ends alone for the backward pass and compute what lies between anew, volume by
-            volume: a third to half of the memory, a third more time on a CPU and twice the time on a GPU, the same
-            gradients up to rounding.
+            volume: a third to half of the memory, a third more time on a CPU and twice the time or more on a GPU,
+            the same gradients up to rounding.
     """
 
     def __init__(self, in_channels: int, channels: Sequence[int], strides: Strides | None = None) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from .errors import InputError
 from .files import read_json
-from .image_files import image_suffix, list_images, pairing_name
+from .image_files import FIRST_CHANNEL, image_suffix, list_images, pairing_name
 from .study import Atlas, refuse_channels
 
 LAYOUTS = (("imagestr", "labelstr"), ("images", "labels"))  # sub-folders of scans and of label maps, lower case
 UNLABELED_FOLDERS = ("imagests", "unlabeled")
-FIRST_CHANNEL = "_0000"  # nnU-Net's names of scans have it, those of label maps do not
 
 _WORD = "(?:labels?|seg|mask|segmentation)"
 _LABEL_NAMES = (re.compile(rf"(.+)[-_. ]{_WORD}", re.IGNORECASE), re.compile(rf"{_WORD}[-_. ](.+)", re.IGNORECASE))

@@ -49,7 +49,7 @@ class Group:
         """The device of that name; of several processes on a machine each has a GPU of its own.
 
         Raises:
-            InputError: there is no such device, or too few GPUs.
+            InputError: there is no such device, there are too few GPUs, or several processes want Apple's.
         """
         device = choose_device(name)
         if self.world == 1:

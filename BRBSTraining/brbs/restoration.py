@@ -200,11 +200,9 @@ def restore(grid: WorkingGrid, probabilities: np.ndarray, image: sitk.Image, pla
     return restoration.classes
 
 
-def restored(
-    grid: WorkingGrid, values: np.ndarray, image: sitk.Image, placement: sitk.Transform, outside: float = 0.0
-) -> sitk.Image:
-    """Values (D, H, W) of a grid on the scan's own voxels, float32, linear; ``outside`` where the grid ends."""
+def restored(grid: WorkingGrid, values: np.ndarray, image: sitk.Image, placement: sitk.Transform) -> sitk.Image:
+    """Values (D, H, W) of a grid on the scan's own voxels, float32, linear; 0 where the grid ends."""
     source = grid.image(np.asarray(values, np.float32))
-    result = sitk.Resample(source, image, placement.GetInverse(), sitk.sitkLinear, outside, sitk.sitkFloat32)
+    result = sitk.Resample(source, image, placement.GetInverse(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     result.CopyInformation(image)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import torch
 from .absence import told_confidence
 from .device import choose_device
 from .errors import InputError, memory_was_short, naming
+from .files import FORBIDDEN
 from .image_files import bare_name
 from .label_schema import LabelSchema
 from .model import ModelBundle
@@ -238,5 +238,5 @@ def _write_probabilities(probabilities: list[sitk.Image], target: Path, schema: 
     """Writes an image a class beside the label map, named by label value and structure."""
     names = ["0_background", *(f"{label.value}_{label.name}" for label in schema.labels)]
     for name, probability in zip(names, probabilities, strict=False):
-        safe = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name)
+        safe = FORBIDDEN.sub("_", name)
         write_image(probability, target.with_name(f"{bare_name(target)}_probability_{safe}.nii.gz"))

@@ -51,7 +51,15 @@ class Segment(NamedTuple):
 
 
 def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path) -> list[Segment]:
-    """Segments named in the header, in their order there."""
+    """Segments named in the header, in their order there.
+
+    Args:
+        image: with its header; voxels are not asked for.
+        path: where it was read, for messages.
+
+    Raises:
+        InputError: the segmentation is fractional, or numbers in the header are none.
+    """
     header = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
     if "Fractional" in header.get("Segmentation_MasterRepresentation", ""):
         raise InputError(f"{path}: is a fractional segmentation; convert it to a binary label map in 3D Slicer")

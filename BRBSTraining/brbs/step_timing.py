@@ -49,8 +49,8 @@ def step_seconds(device: torch.device, edge: int | None = None, classes: int = 2
         device, edge, classes: as of :func:`seconds_per_step`.
 
     Returns:
-        "seconds_per_step", as :func:`seconds_per_step` gives it; of a GPU also "launch_seconds", by phase what a step
-        takes however few voxels there are.
+        "seconds_per_step", as :func:`seconds_per_step` gives it; of a GPU with room for more than the smallest volume
+        also "launch_seconds", by phase what a step takes however few voxels there are.
 
     Raises:
         RuntimeError: the device cannot compute a step or has too little memory.
@@ -81,8 +81,9 @@ def seconds_per_step(device: torch.device, edge: int | None = None, classes: int
     keep_freed_memory()
     if edge is not None:
         return _timed(device, edge, classes)
-    found = _timed(device, _edges(device, classes)[0], classes)
-    for larger in _edges(device, classes)[1:]:
+    first, *others = _edges(device, classes)
+    found = _timed(device, first, classes)
+    for larger in others:
         if found["together"] < LAUNCHING_SECONDS:
             found = _timed(device, larger, classes)
     return found

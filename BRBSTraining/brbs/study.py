@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from .errors import InputError, naming
 from .files import read_json, write_json
-from .image_files import bare_name, list_images, pairing_name
+from .image_files import FIRST_CHANNEL, bare_name, list_images, pairing_name
 from .label_schema import MOST_LABELS, Label, LabelSchema
 from .segments import default_label
 from .settings import Settings
@@ -197,9 +197,8 @@ def refuse_channels(description: Mapping[str, Any], path: Path) -> None:
 def _without_channel(images: Sequence[Path], labels: Sequence[Path]) -> dict[str, Path]:
     """Images by case name: nnU-Net's ``_0000`` is taken off unless a label map has it, too."""
     cases = by_name(labels)
-    return {
-        name.removesuffix("_0000") if name not in cases else name: image for name, image in by_name(images).items()
-    }
+    named = by_name(images).items()
+    return {name if name in cases else name.removesuffix(FIRST_CHANNEL): image for name, image in named}
 
 
 # Structures

@@ -43,7 +43,7 @@ MOST_BROKEN = 10  # steps in a row that break, before the last checkpoint is tak
 MOST_RESTORATIONS = 3  # in one run
 BEST = "best.pt"
 TOO_EARLY = "; the model has only seen coarse volumes and is of no use yet: train it further"
-MEMORY_SPARED = "the memory of %s is short: the step spares memory and takes up to twice as long"
+MEMORY_SPARED = "the memory of %s is short: the step spares memory and takes longer, on a GPU twice as long or more"
 
 
 class Trainer:

@@ -103,11 +103,6 @@ def inverse(flow: Tensor) -> Tensor:
     return -warp(flow, flow)
 
 
-def compose(first: Tensor, second: Tensor) -> Tensor:
-    """Displacement field that equals warping with ``first`` and then with ``second``, in voxels."""
-    return second + warp(first, second)
-
-
 def resize_flow(flow: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Resamples a displacement field to another grid over the same space and rescales its voxels.
 

@@ -14,6 +14,7 @@ from brbs.device import (
     available_devices,
     choose_device,
     free_memory,
+    gradient_scaler,
     memory_format,
     share_processor,
     voxel_budget,
@@ -143,6 +144,12 @@ def test_the_probe_answers_whatever_the_caller_is_about(caller, fresh_probe) -> 
         assert torch.is_grad_enabled() == (caller is torch.enable_grad)
     assert not torch.is_autocast_enabled("cpu")
     assert torch.get_num_threads() == threads
+
+
+def test_the_oldest_pytorch_has_a_scaler_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.amp, "GradScaler", raising=False)
+    loss = torch.ones((), requires_grad=True)
+    assert gradient_scaler(CPU).scale(2 * loss) == 2  # no precision of a CPU needs it
 
 
 def test_each_process_on_a_machine_has_a_gpu_of_its_own(two_gpus) -> None:

@@ -60,11 +60,12 @@ def test_a_short_training_is_cheaper_a_step() -> None:
 
 def test_time_goes_by_phase_after_phase() -> None:
     whole = seconds()
-    assert time_share(DEVICE, 100, SETTINGS, 0.0) == 0.0
-    assert time_share(DEVICE, 100, SETTINGS, 0.05) == pytest.approx(5 * 0.5 / whole)
-    assert time_share(DEVICE, 100, SETTINGS, 0.25) == pytest.approx((10 * 0.5 + 15 * 2) / whole)
-    assert time_share(DEVICE, 100, SETTINGS, 0.6) == pytest.approx((10 * 0.5 + 40 * 2 + 10 * 1) / whole)
-    assert time_share(DEVICE, 100, SETTINGS, 1.0) == pytest.approx(1.0)
+    for voxels in (1000, 5000):
+        assert time_share(DEVICE, voxels, 100, SETTINGS, 0.0) == 0.0
+        assert time_share(DEVICE, voxels, 100, SETTINGS, 0.05) == pytest.approx(5 * 0.5 / whole)
+        assert time_share(DEVICE, voxels, 100, SETTINGS, 0.25) == pytest.approx((10 * 0.5 + 15 * 2) / whole)
+        assert time_share(DEVICE, voxels, 100, SETTINGS, 0.6) == pytest.approx((10 * 0.5 + 40 * 2 + 10 * 1) / whole)
+        assert time_share(DEVICE, voxels, 100, SETTINGS, 1.0) == pytest.approx(1.0)
 
 
 def test_time_grows_with_steps_and_voxels() -> None:
@@ -87,6 +88,17 @@ def test_launches_take_their_time_however_few_voxels_there_are() -> None:
     minutes = FEWEST_STEPS * 9.0 / 60
     assert voxels_in(GPU, minutes, alone) == pytest.approx(3000, rel=0.01)
     assert voxels_in(GPU, 0.01, alone) == 1
+
+
+def test_where_launches_take_the_time_it_goes_by_as_they_do() -> None:
+    gone = {voxels: time_share(GPU, voxels, 100, SETTINGS, 0.5) for voxels in (0, 1000, 10**6)}
+    # 10 coarse steps, 40 on whole volumes, 20 of registration (none gone yet), 30 of both
+    launched = 10 * 1.0 + 40 * 1.5, 20 * 0.5 + 30 * (2.5 + 0.25)
+    assert gone[0] == pytest.approx(launched[0] / sum(launched))
+    whole = 10 * 3.0 + 40 * 4.0, 20 * 2.0 + 30 * (9.0 + 1.0)
+    assert gone[1000] == pytest.approx(whole[0] / sum(whole))
+    by_voxel = 10 * 2.0 + 40 * 2.5, 20 * 1.5 + 30 * (6.5 + 0.75)
+    assert gone[10**6] == pytest.approx(by_voxel[0] / sum(by_voxel), rel=0.01)
 
 
 def test_launches_that_seem_to_take_longer_than_a_step_leave_some_of_it_to_the_voxels() -> None:

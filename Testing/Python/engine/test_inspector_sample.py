@@ -14,7 +14,7 @@ from brbs.generation import draw_fractions, space_style_sample
 from brbs.inspector_sample import NEVER, SamplePath, centre
 from brbs.model import ModelBundle
 from brbs.steps import displacement
-from brbs.warp import compose, sampling_grid, warp
+from brbs.warp import sampling_grid, warp
 
 CPU = torch.device("cpu")
 BETAS = (0.0, 0.3, 0.49, 0.51, 0.55, 0.7, 0.85, 0.99, 1.0)
@@ -61,7 +61,7 @@ def test_a_default_sample_mixes_both_label_maps_and_interpolates_each_scan_once(
     atlas, style, flow_u, flow_l = flows(bundle)
     assert len(opinion(bundle).unique()) > 1
     path, alpha, beta = SamplePath(bundle, 0, *scans(bundle), CPU), 0.6, 0.7
-    both = compose(flow_u, alpha * flow_l)
+    both = alpha * flow_l + warp(flow_u, alpha * flow_l)  # one field after the other
     image = torch.lerp(warp(atlas, alpha * flow_l), warp(style, both), beta)
     labels = torch.lerp(warp(onehot(bundle.atlas_labels[0]), alpha * flow_l), warp(onehot(opinion(bundle)), both), beta)
     found_image, found_labels = path.at(alpha, beta)

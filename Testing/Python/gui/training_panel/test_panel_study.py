@@ -14,6 +14,10 @@ from panel_user import click, drop, wait
 from standin.scripted_module import leaveModule
 from training_nodes import addSubject
 
+from brbs.expected_time import voxels_in, with_structures
+from brbs.grid_choice import SMALLEST_BUDGET
+from BRBSTrainingLib.SettingsSection import SettingsSection
+
 
 def test_folder_of_pairs_is_dropped(widget, ui, files: Path, tmp_path: Path) -> None:
     create(ui, tmp_path / "Studie")
@@ -203,19 +207,32 @@ def test_missing_structure_is_flagged_but_trainable(widget, ui, files: Path, tmp
     assert ui.startButton.enabled
 
 
-def test_a_time_limit_that_makes_voxels_coarser_says_so(widget, ui, files: Path, tmp_path: Path, long) -> None:
+def fits_in_time(session, voxels: int, minutes: int) -> None:
+    """Makes the devices so fast that a time limit leaves time for so many voxels."""
+    for device in session.report.content["devices"]:
+        study = session.study.study
+        now = voxels_in(with_structures(device, len(study.schema.labels)), minutes, study.settings)
+        device["seconds_per_step"]["volume"] *= voxels / now
+
+
+def test_a_time_limit_that_makes_voxels_coarser_says_so(
+    widget, ui, files: Path, tmp_path: Path, long, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(widget, files, tmp_path / "Studie")
     session = widget.panel.session
     ui.minutesSpinBox.setValue(20)
     wait(lambda: "all of it would take about" in ui.expectedLabel.text)
     assert "voxels" not in ui.expectedLabel.text
-    content = session.report.content = copy.deepcopy(session.report.content)
-    for device in content["devices"]:
-        device["seconds_per_step"]["volume"] /= 10_000
+    monkeypatch.setattr(SettingsSection, "_voxels", lambda *_: 64 * SMALLEST_BUDGET)
+    session.report.content = copy.deepcopy(session.report.content)
+    fits_in_time(session, 8 * SMALLEST_BUDGET, minutes=21)
     ui.minutesSpinBox.setValue(21)
-    wait(lambda: "its voxels will be up to" in ui.expectedLabel.text)  # around the labels less
+    wait(lambda: "steps fit, its voxels will be up to 2.0 times" in ui.expectedLabel.text)  # around the labels less
     session.changeStudy(lambda study: study.setSettings(replace(study.study.settings, region="whole")))
-    wait(lambda: "its voxels will be about" in ui.expectedLabel.text)
+    wait(lambda: "steps fit, its voxels will be about 2.0 times" in ui.expectedLabel.text)
+    fits_in_time(session, SMALLEST_BUDGET // 10, minutes=22)
+    ui.minutesSpinBox.setValue(22)
+    wait(lambda: "up to 4.0 times as long, and still fewer than" in ui.expectedLabel.text)
     session.changeStudy(lambda study: study.setSettings(replace(study.study.settings, spacing=(1.0, 1.0, 1.0))))
     wait(lambda: "voxels" not in ui.expectedLabel.text)
 
