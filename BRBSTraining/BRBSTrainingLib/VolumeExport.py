@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from slicer.i18n import tr as _
 
 from brbs.errors import InputError
-from brbs.files import replacing
 from brbs.image_files import image_suffix
+from brbs.volumes import write_image
 
 from .WorldImage import needsResampling, toArray, toSimpleITK, worldGrid, worldImage
 
@@ -72,11 +72,7 @@ def exportVolume(volumeNode, path: str | Path) -> None:
     checkVolume(volumeNode)
     world = worldImage(volumeNode)
     image = toSimpleITK(toArray(world), world)
-    with replacing(path) as temporary:
-        try:
-            sitk.WriteImage(image, str(temporary), False)
-        except RuntimeError as error:
-            raise OSError(_("writing stopped before the end")) from error
+    write_image(image, path, compress=False)
 
 
 def transformNote(volumeNode) -> str:

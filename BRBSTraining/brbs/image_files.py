@@ -37,7 +37,7 @@ def list_images(folder: str | Path) -> list[Path]:
     but the slices of a DICOM series is itself the one image.
 
     Raises:
-        InputError: the folder is missing or is a file.
+        InputError: the folder is missing or is a file, or an image's name cannot be written down.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -47,7 +47,22 @@ def list_images(folder: str | Path) -> list[Path]:
         for path in sorted(folder.iterdir())
         if not path.name.startswith(".") and (is_dicom_folder(path) if path.is_dir() else image_suffix(path))
     ]
+    for path in images:
+        check_name(path)
     return images or ([folder] if is_dicom_folder(folder) else [])
+
+
+def check_name(path: Path) -> None:
+    """Refuses a name whose bytes are no letters, as those of old disks may be: ITK aborts, tables cannot hold it.
+
+    Raises:
+        InputError: asks for another name.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "replace").decode("utf-8")
+        raise InputError(f"{shown}: its name, or that of a folder, is not in UTF-8; rename it") from None
 
 
 def is_dicom_folder(folder: str | Path) -> bool:

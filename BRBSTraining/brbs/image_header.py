@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import SimpleITK as sitk
 
 from .errors import InputError
+from .image_files import check_name
 
 MOST_NUMBERS = 2**31  # of a volume: 8 GiB as float32
 MOST_DEFLATION = 1032  # times; zlib packs no tighter
 _MOST_BYTES = {"gzip": MOST_DEFLATION, "gz": MOST_DEFLATION, "text": 4, "txt": 4, "ascii": 4}  # a byte of the file
 _MHA_ENCODINGS = (("compresseddata", "true"), ("binarydata", "false"))  # packed, text
 _LONGEST_LINE, _MOST_LINES = 2**20, 20_000
+LONGEST_FIELD = 500  # letters; of longer ones, some end ITK's process
+LARGEST_UNSEEN = 2**28  # bytes of voxels; whether a file holds more is found out before memory is taken for them
+_PART = 2**20  # bytes that are unpacked at a time, or less
+_GZIP_OR_ZLIB = 47  # zlib's window bits: as the bytes tell
 
 # Magic number with its place; place and type of: sizes, spacings, codes of qform and sform, qform, sform.
 _NIFTI = {
@@ -28,16 +35,18 @@ _NIFTI = {
 _SPACINGS = ("spacings", "elementspacing", "elementsize")
 _PLACES = ("space origin", "space directions", "offset", "position", "origin")
 _DIRECTIONS = ("transformmatrix", "rotation", "orientation")
+_FILES = ("data file", "datafile", "elementdatafile")
 
 
 def check_geometry(path: Path) -> None:
     """Refuses headers that ITK reads as another geometry, or as one of NaN, without a word.
 
     Raises:
-        InputError: a field holds NaN, infinity, no number, or a spacing of 0.
+        InputError: a field holds NaN, infinity, no number, a spacing of 0, or more letters than any needs.
     """
+    check_name(path)
     try:
-        fields = _nifti_fields(path) if _is_nifti(path) else _text_fields(path)
+        fields = _nifti_fields(path) if is_nifti(path) else _text_fields(path)
         for name, values, spacing in fields:
             if not all(map(math.isfinite, values)) or (spacing and 0 in values):
                 told = " ".join(f"{value:g}" for value in values)
@@ -60,13 +69,21 @@ def check_size(path: Path, reader: sitk.ImageFileReader) -> None:
     if count > MOST_NUMBERS:
         size = " x ".join(map(str, reader.GetSize()))
         raise InputError(f"{path}: its header tells of {size} voxels, too many to be read; crop or resample it")
-    if not _is_nifti(path):
-        needed = count * sitk.Image([1] * 3, reader.GetPixelID()).GetSizeOfPixelComponent()
-        if needed > _most_stored(path):
+    if not is_nifti(path):
+        needed = voxel_bytes(reader)
+        unseen = LARGEST_UNSEEN if _is_nrrd(path) else 0  # ITK reads missing voxels of MetaImages as zeros
+        if needed > _most_stored(path) or (needed > unseen and not _unpacks_to(path, needed)):
             raise InputError(f"{path}: is truncated or damaged, as its header tells of more voxels; copy it again")
 
 
-def _is_nifti(path: Path) -> bool:
+def voxel_bytes(reader: sitk.ImageFileReader) -> int:
+    """Bytes of all voxels that a header tells of, when they are not packed."""
+    count = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    return count * sitk.Image([1] * 3, reader.GetPixelID()).GetSizeOfPixelComponent()
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file's name is that of a NIfTI file."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
@@ -95,6 +112,9 @@ def _nifti_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
 def _text_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
     """As :func:`_nifti_fields`, of the formats whose headers are text."""
     header = _text_header(path)
+    for name in header if _is_nrrd(path) else (*_SPACINGS, *_PLACES, *_DIRECTIONS, *_FILES):
+        if len(header.get(name, "")) > LONGEST_FIELD and name != "content":
+            raise InputError(f"{path}: {name[:40]} in its header is too long to be true; export it again")
     for name in (*_SPACINGS, *_PLACES, *_DIRECTIONS):
         values = [_number(word) for word in re.findall(r"[^\s(),]+", header.get(name, "")) if word != "none"]
         # NRRD gives axes that are not of space, such as layers', a spacing of NaN.
@@ -110,18 +130,32 @@ def _number(word: str) -> float:
 
 
 def _text_header(path: Path) -> dict[str, str]:
-    """The fields of a NRRD or MetaImage header, names in lower case."""
-    header: dict[str, str] = {}
-    separator = ":" if path.name.lower().endswith((".nrrd", ".nhdr")) else "="
+    """The fields of a NRRD or MetaImage header, names in lower case; not what others have added to a NRRD."""
     with path.open("rb") as stream:
-        for _ in range(_MOST_LINES):
-            line = stream.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape").strip()
-            name, _, value = line.partition(separator)
-            if not line:
-                break
-            header[name.strip().lower()] = value.strip()
-            if name.strip().lower() == "elementdatafile":
-                break
+        return _header_of(stream, _separator(path))
+
+
+def _is_nrrd(path: Path) -> bool:
+    return path.name.lower().endswith((".nrrd", ".nhdr"))
+
+
+def _separator(path: Path) -> str:
+    return ":" if _is_nrrd(path) else "="
+
+
+def _header_of(stream: BinaryIO, separator: str) -> dict[str, str]:
+    """The fields; the stream is then where voxels begin, if they follow."""
+    header: dict[str, str] = {}
+    for _ in range(_MOST_LINES):
+        line = stream.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape").strip()
+        name, _, value = line.partition(separator)
+        if not line:
+            break
+        if separator == ":" and (line.startswith("#") or value.startswith("=")):
+            continue
+        header[name.strip().lower()] = value.strip()
+        if name.strip().lower() == "elementdatafile":
+            break
     return header
 
 
@@ -134,6 +168,53 @@ def _most_stored(path: Path) -> float:
     return stored * _MOST_BYTES.get(encoding, 1)
 
 
+def is_whole(path: Path, needed: int) -> bool:
+    """Whether a NRRD or MetaImage holds so many bytes of voxels, and the end that packed ones have."""
+    with path.open("rb") as stream:
+        header = _header_of(stream, _separator(path))
+        if not _is_packed(header):
+            return path.stat().st_size - stream.tell() >= needed
+        try:
+            return sum(_unpacked(stream)) >= needed
+        except (EOFError, zlib.error):
+            return False
+
+
+def _unpacks_to(path: Path, needed: int) -> bool:
+    """Whether voxels that are packed into the file of the header, or into one beside it, are so many bytes."""
+    header, files = _text_header(path), voxel_files(path)
+    if not _is_packed(header) or len(files) != 1 or not files[0].is_file():
+        return True  # each byte stands for one, or ITK takes memory file by file
+    with files[0].open("rb") as stream:
+        if files[0] == path:
+            _header_of(stream, _separator(path))
+        try:
+            return any(found >= needed for found in itertools.accumulate(_unpacked(stream)))
+        except (EOFError, zlib.error):
+            return False
+
+
+def _is_packed(header: dict[str, str]) -> bool:
+    return header.get("encoding", "").lower() in ("gzip", "gz") or header.get("compresseddata", "").lower() == "true"
+
+
+def _unpacked(stream: BinaryIO) -> Iterator[int]:
+    """Bytes that unpack from the rest of a stream, part by part.
+
+    Raises:
+        EOFError: the stream ends before what is packed.
+        zlib.error: it is damaged.
+    """
+    unpacked, chunk = zlib.decompressobj(wbits=_GZIP_OR_ZLIB), stream.read(_PART)
+    while chunk:
+        yield len(unpacked.decompress(chunk, _PART))
+        chunk = unpacked.unconsumed_tail or stream.read(_PART)
+        if unpacked.eof and (chunk := unpacked.unused_data + chunk):  # packed in several parts
+            unpacked = zlib.decompressobj(wbits=_GZIP_OR_ZLIB)
+    if not unpacked.eof:
+        raise EOFError
+
+
 def voxel_files(path: Path) -> list[Path]:
     """The files that hold an image's voxels, in one order always; they need not exist.
 
@@ -143,11 +224,11 @@ def voxel_files(path: Path) -> list[Path]:
     Raises:
         OSError: the file cannot be read.
     """
-    if _is_nifti(path):
+    if is_nifti(path):
         return [path]
     header = _text_header(path)
-    named = header.get("data file", header.get("datafile", header.get("elementdatafile", "")))
-    if named in ("", "LOCAL", "LOCAL_FILE", "Local"):
+    named = next((header[name] for name in _FILES if name in header), "")
+    if named in ("", "LOCAL", "LOCAL_FILE", "Local") or len(named) > LONGEST_FIELD:
         return [path]
     if named.split()[0] == "LIST":
         _, _, names = path.read_text(encoding="utf-8", errors="surrogateescape").partition(named)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
+from .image_header import is_nifti
+
 
 class NiftiState(NamedTuple):
     """Whether all voxels are in the file, and whether the stored ones are finite numbers."""
@@ -24,7 +26,7 @@ def inspect_nifti(path: Path, reader: sitk.ImageFileReader) -> NiftiState:
 
     Files of other formats are left to ITK and pass.
     """
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         return NiftiState(True, True)
     offset = int(float(reader.GetMetaData("vox_offset")))
     missing = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8

@@ -92,10 +92,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a checkpoint of the release, also one saved from ``DataParallel`` (names that begin with ``module.``).
 
     Raises:
-        InputError: no such file, no plain state dict, or not of a network of the release.
+        InputError: no such file, no plain state dict, not of a network of the release, or an old PyTorch.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
+    if torch.__version__ < (2, 6):  # CVE-2025-32434
+        version = f"PyTorch {torch.__version__}"
+        raise InputError(f"{path}: {version} might run what is hidden in it; import it with 2.6 or newer")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         weights = {name.removeprefix("module."): tensor.float() for name, tensor in state.items()}

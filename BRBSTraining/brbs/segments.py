@@ -60,7 +60,8 @@ def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path) -> list[
     Raises:
         InputError: the segmentation is fractional, or numbers in the header are none.
     """
-    header = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
+    keys = (key for key in image.GetMetaDataKeys() if key.startswith("Segment") and key.isascii())
+    header = {key: _text(image.GetMetaData(key)) for key in keys}
     if "Fractional" in header.get("Segmentation_MasterRepresentation", ""):
         raise InputError(f"{path}: is a fractional segmentation; convert it to a binary label map in 3D Slicer")
     indices = sorted({int(found[1]) for key in header if (found := re.match(r"Segment(\d+)_", key))})

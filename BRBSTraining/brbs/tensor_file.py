@@ -16,6 +16,7 @@ import numpy as np
 from .errors import InputError
 
 LARGEST_HEADER = 10 * 2**20  # bytes
+MOST_AXES = 8
 
 _TYPES = {"F16": "<f2", "F32": "<f4", "U8": "u1"}  # all that models hold
 
@@ -80,7 +81,8 @@ def _span(name: str, entry: dict[str, Any]) -> tuple[int, int]:
     """Where a tensor begins and ends, if that is as long as its shape and type need."""
     begin, end = entry["data_offsets"]
     sizes = entry["shape"]
-    if not all(type(number) is int and number >= 0 for number in (begin, end, *sizes)):
+    numbers = begin, end, *sizes
+    if len(sizes) > MOST_AXES or not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
         raise ValueError(f"{name} has no proper shape or place")
     if entry["dtype"] not in _TYPES or math.prod(sizes) * np.dtype(_TYPES[entry["dtype"]]).itemsize != end - begin:
         raise ValueError(f"{name} is of another type or length than models have")

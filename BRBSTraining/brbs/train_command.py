@@ -55,9 +55,10 @@ def train(arguments: argparse.Namespace) -> int:
     if rank() > 0:
         return _follow(arguments.device, folder)
     arguments.resume = arguments.resume or _was_restarted(folder)
-    lock = study_lock(arguments.study, folder) if arguments.study else nullcontext()
-    with telling_the_queue(folder), lock:
-        return (_resume if arguments.resume else _train_anew)(arguments, folder, _group())
+    with telling_the_queue(folder):
+        study = arguments.study or (_kept_study(folder) if arguments.resume else None)
+        with study_lock(study, folder) if study else nullcontext():
+            return (_resume if arguments.resume else _train_anew)(arguments, folder, _group())
 
 
 def _group() -> Group:
@@ -264,7 +265,15 @@ def _started(folder: Path) -> dict:
     told = all(length is None or type(length) in (int, float) and 0 < length < math.inf for length in lengths)
     if not ({"minutes", "steps"} <= set(started) and isinstance(started.get("settings"), dict) and told):
         raise InputError(f"{path}: does not tell how the training was started; train anew with --overwrite")
+    if "run" not in started:  # which is said when scans are read and an earlier training is gone
+        raise InputError(f"{folder.parent}: its training was interrupted before it began; train anew with --overwrite")
     return started
+
+
+def _kept_study(folder: Path) -> str | None:
+    """The study of the training to be resumed, if it is still there."""
+    study = _started(folder).get("study")
+    return study if isinstance(study, str) and Path(study).is_dir() else None
 
 
 def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> Settings:

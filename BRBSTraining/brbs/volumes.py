@@ -16,7 +16,7 @@ from .dicom_slices import check_slices, series_files
 from .errors import InputError, memory_was_short
 from .files import replacing
 from .image_files import IMAGE_SUFFIXES, check_writable_suffix, image_suffix
-from .image_header import check_geometry, check_size
+from .image_header import check_geometry, check_size, is_nifti, is_whole, voxel_bytes
 from .label_schema import LARGEST_LABEL
 from .nifti import inspect_nifti
 from .segments import (
@@ -226,7 +226,10 @@ def _read_dicom(folder: Path, pixel_type: int) -> sitk.Image:
 
 def _refuse_gaps(positions: Sequence[str], folder: Path) -> None:
     """ITK spreads slices evenly whatever their positions (DICOM's "x\\y\\z" in mm)."""
-    places = np.array([position.split("\\") for position in positions], dtype=float)
+    try:
+        places = np.array([position.split("\\") for position in positions], dtype=float)
+    except ValueError:
+        raise InputError(f"{folder}: the position of a slice is no number; export the series again") from None
     steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
     deviation = np.abs(steps - np.median(steps)).max()
     if deviation > 0.1 * np.median(steps):
@@ -284,8 +287,13 @@ def _size(image: sitk.Image) -> str:
 # Writing
 
 
-def write_image(image: sitk.Image, path: str | Path) -> None:
-    """Writes an image, compressed, in the format of the suffix; an existing file is replaced only when all went well.
+def write_image(image: sitk.Image, path: str | Path, compress: bool = True) -> None:
+    """Writes an image in the format of the suffix; an existing file is replaced only when all went well.
+
+    Args:
+        image: 3-D.
+        path: where to; see :data:`brbs.image_files.WRITABLE_SUFFIXES`.
+        compress: smaller files, which take many times as long.
 
     Raises:
         InputError: unknown suffix, or the file cannot be written (partial files are removed).
@@ -295,12 +303,17 @@ def write_image(image: sitk.Image, path: str | Path) -> None:
     with replacing(path) as temporary:
         try:
             with _plain_errors(temporary):
-                sitk.WriteImage(image, str(temporary), True)
-            complete = inspect_nifti(temporary, _open(temporary)).complete  # ITK is silent about a full disk, too
+                sitk.WriteImage(image, str(temporary), compress)
+                _refuse_torn(temporary)
         except InputError as error:
             raise OSError(_WRITING_FAILED) from error
-        if not complete:
-            raise OSError(_WRITING_FAILED)
+
+
+def _refuse_torn(path: Path) -> None:
+    """Reads back what was written: ITK is silent about a disk that gets full at the very end."""
+    reader = _open(path)
+    if not (inspect_nifti(path, reader).complete and (is_nifti(path) or is_whole(path, voxel_bytes(reader)))):
+        raise InputError(_WRITING_FAILED)
 
 
 def write_label_map(labels: sitk.Image, path: str | Path, labels_meta: Sequence[LabelMeta] = ()) -> None:

@@ -143,6 +143,23 @@ def short_dicom(path: Path) -> None:
         slice_.write_bytes(content)
 
 
+def one_other_slice(change: Callable[[bytes], bytes], first: bool = True) -> Make:
+    """Writes a series whose first or last slice has other bytes."""
+
+    def make(path: Path) -> None:
+        slices = write_series(path, [np.arange(64).reshape(8, 8)] * 3)
+        spoilt = slices[0 if first else -1]
+        spoilt.write_bytes(change(spoilt.read_bytes()))
+
+    return make
+
+
+def of_three_gigabytes(content: bytes) -> bytes:
+    """The file's version takes so many bytes, as it says."""
+    place = content.index(b"\x02\x00\x01\x00OB") + 8
+    return patched(place, "I", 3 * 2**30)(content)
+
+
 def half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -226,6 +243,14 @@ SCANS: dict[str, Make] = {
     "torn slices": torn_dicom,
     "slices with more rows": short_dicom,
     "one slice": dicom((8, 8)),
+    "a slice cut short": one_other_slice(lambda content: content[:-2]),
+    "a slice cut to its beginning": one_other_slice(lambda content: content[:200], first=False),
+    "an emptied slice": one_other_slice(lambda content: b"", first=False),
+    "a slice of gigabytes": one_other_slice(of_three_gigabytes),
+    "a slice nowhere": one_other_slice(line("-10\\-20\\0", "-1[\\-20\\0")),
+    "voxels in a file of a long name.nhdr": elsewhere("x" * 1000, SIZES),
+    "voxels in many numbered files.mhd": elsewhere("%d" * 8000 + " 1 9 1", SIZES),
+    "thick as nothing.nrrd": changed(line("type: float", f"thicknesses: {'1' * 100_000}\ntype: float")),
     "Größe 'x' & mehr ü.nii.gz": changed(half),
 }
 if os.name != "nt":

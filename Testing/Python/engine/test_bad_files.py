@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,36 @@ def test_model_from_elsewhere(name: str, home: Path, tmp_path: Path, capsys) -> 
         told.count("brbs: ") == 1 and str(home / name) in told and ".partial" not in told and "Traceback" not in told
     ), told
     assert not content(tmp_path / "models") and [path.name for path in home.iterdir()] == [name]
+
+
+@pytest.fixture
+def latin(home: Path) -> Path:
+    """A scan whose name was written by a system that knew no UTF-8."""
+    path = Path(os.fsdecode(os.fsencode(home) + b"/M\xfcller.nii.gz"))
+    try:
+        path.write_bytes(b"")
+    except OSError as error:
+        pytest.skip(f"this file system has no such names ({error.strerror})")
+    aside = home / "aside.nii.gz"
+    sitk.WriteImage(on_grid(subject(100)[0]), str(aside))
+    aside.replace(path)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="all names of Windows are letters")
+def test_a_name_that_is_no_utf_8_asks_for_another(latin: Path, own_study: Path, model: Path, tmp_path: Path) -> None:
+    shutil.copy(latin, own_study / "unlabeled")
+    segment = [sys.executable, "-m", "brbs", "segment", "--model", model, "--output", tmp_path / "out"]
+    commands = (
+        [*segment, "--input", latin],
+        [*segment, "--input", latin.parent],
+        [sys.executable, "-m", "brbs", *train_arguments(own_study, tmp_path / "model")],
+    )
+    for command in commands:  # in a process of its own, as ITK ends it
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, encoding="utf-8", timeout=100)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert "M?ller.nii.gz: its name, or that of a folder, is not in UTF-8; rename it" in done.stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "model").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's largest memory this way")

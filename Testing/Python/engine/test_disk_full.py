@@ -6,11 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from limits import no_file_longer_than
 from tiny_model import tiny_bundle
-from tiny_study import content, run
+from tiny_study import content, on_grid, run
 from tiny_training import train
 
 from brbs.bundle_file import export_bundle
@@ -18,6 +19,7 @@ from brbs.errors import InputError
 from brbs.job import EVENTS_FILE, JobReader, JobWriter
 from brbs.model import ModelBundle
 from brbs.trainer import Budget
+from brbs.volumes import write_image, write_label_map
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
 
@@ -74,6 +76,29 @@ def test_exported_file_is_whole_or_not_there(model: Path, tmp_path: Path) -> Non
     with no_file_longer_than(50_000), pytest.raises(InputError, match=r"Modell\.zip: cannot be written .*disk space"):
         export_bundle(model, target)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
+def test_the_last_bytes_of_an_image_are_missed_too(tmp_path: Path, suffix: str) -> None:
+    path, labels = tmp_path / f"labels{suffix}", np.random.default_rng(0).integers(0, 2, (30, 40, 50), np.uint8)
+    write_label_map(on_grid(labels), path)
+    length = path.stat().st_size
+    write_label_map(on_grid(labels[:, :, :20]), path)
+    earlier = path.read_bytes()
+    for missing in (1, 2, 5, 50, 500, 3000):
+        with no_file_longer_than(length - missing), pytest.raises(InputError, match="cannot be written"):
+            write_label_map(on_grid(labels), path)
+        assert path.read_bytes() == earlier and len(list(tmp_path.iterdir())) == 1
+
+
+def test_voxels_that_are_not_packed_are_missed_too(tmp_path: Path) -> None:
+    path, scan = tmp_path / "scan.nrrd", on_grid(np.random.default_rng(0).random((20, 20, 20), np.float32))
+    write_image(scan, path, compress=False)
+    whole = path.read_bytes()
+    for missing in (1, 5, 3000):
+        with no_file_longer_than(len(whole) - missing), pytest.raises(InputError, match="cannot be written"):
+            write_image(scan, path, compress=False)
+        assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "in place of an older one"])

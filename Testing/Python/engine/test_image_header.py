@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from children import environment
 
+from brbs import image_header
 from brbs.errors import InputError
 from brbs.volumes import read_image
 
@@ -96,10 +97,33 @@ def test_memory_stays_free(good: Path, tmp_path: Path) -> None:
     assert int(peak) < 2**30
 
 
-def test_good_ones_are_read(good: Path) -> None:
+@pytest.mark.parametrize("largest_unseen", [image_header.LARGEST_UNSEEN, 0])
+def test_good_ones_are_read(good: Path, largest_unseen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_header, "LARGEST_UNSEEN", largest_unseen)
     for path in good.iterdir():
         if path.suffix not in (".raw", ".zraw"):
             assert read_image(path).GetSize() == (16, 16, 16)
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
+def test_packed_voxels_are_counted_before_memory_is_taken_for_many(
+    good: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that tells of ten times the voxels that unpack, within what so many bytes could unpack to."""
+    source = good / f"packed.{suffix}"
+    path = replaced(source, tmp_path, SIZES[suffix], SIZES[suffix].replace("16 16 16", "16 16 160"))
+    monkeypatch.setattr(image_header, "LARGEST_UNSEEN", 0)
+    needed = 4 * 16**3
+    assert image_header._unpacks_to(source, needed) and not image_header._unpacks_to(source, needed + 1)
+    assert image_header._unpacks_to(path, needed) and not image_header._unpacks_to(path, 10 * needed)
+    with pytest.raises(InputError, match="damaged"):
+        read_image(path)
+
+
+def test_what_others_add_to_a_nrrd_is_no_part_of_its_geometry(good: Path, tmp_path: Path) -> None:
+    added = f"spacings:=nan nan nan\nsizes:={'9' * 5000}\n# {'x' * 5000}\ncontent: {'y' * 5000}\n"
+    path = replaced(good / "good.nrrd", tmp_path, "type: float", f"{added}type: float")
+    assert read_image(path).GetSize() == (16, 16, 16)
 
 
 def replaced(source: Path, folder: Path, line: str, wrong: str) -> Path:

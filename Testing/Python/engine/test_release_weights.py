@@ -72,6 +72,12 @@ def test_other_files_are_refused_by_name(folder: Path, segmentation, registratio
         import_release(folder / segmentation, registration and folder / registration, SIZE, SPACING)
 
 
+def test_a_pytorch_that_runs_what_checkpoints_hide_reads_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1+cu121"))
+    with pytest.raises(InputError, match=r"Seger\.pth: PyTorch 2\.5\.1.*2\.6 or newer"):
+        import_release(folder / "Seger.pth", None, SIZE, SPACING)
+
+
 def test_nothing_of_the_model_before_passes_for_the_imported_one(folder: Path, model: Path, capsys) -> None:
     earlier = Path(shutil.copytree(model, folder / "Modell"))
     before = content(earlier)

@@ -16,6 +16,7 @@ import pytest
 from tiny_study import SCHEMA, SETTINGS, content, run, train_arguments
 
 from brbs import step_timing, train_command
+from brbs.errors import InputError
 from brbs.grid_choice import SMALLEST_BUDGET
 from brbs.image_files import list_images
 from brbs.job import JobReader, queue_job
@@ -187,6 +188,41 @@ def test_a_study_that_is_about_to_be_written_over_is_locked_too(study: Path, kep
     before = content(kept)
     assert run(train_arguments(study, kept.parent / "model", "--study", kept)) == 2
     assert "Ada on elsewhere" in capsys.readouterr().err and content(kept) == before
+
+
+def test_a_training_goes_on_only_while_nobody_else_trains_its_study(kept: Path, capsys) -> None:
+    output = kept / "models/001"
+    assert train(kept, output, "--steps", 1) == 0
+    lock(kept)
+    before = content(output)
+    assert run(["train", "--output", output, "--resume", "--device", "cpu", "--steps", 2]) == 2  # the study is known
+    assert "Ada on elsewhere" in capsys.readouterr().err and content(output) == before
+    (kept / LOCK_FILE).unlink()
+    assert run(["train", "--output", output, "--resume", "--device", "cpu", "--steps", 2]) == 0
+
+
+def test_a_training_killed_while_it_was_to_replace_another_is_not_gone_on_with(
+    kept: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    output = tmp_path / "model"
+    assert train(kept, output, "--steps", 1) == 0
+    told = output / "training/job.json"
+    with monkeypatch.context() as patch:
+
+        def killed(*_):
+            shutil.copy(told, tmp_path)
+            raise InputError("killed")
+
+        patch.setattr(train_command, "prepare", killed)
+        assert train(kept, output, "--steps", 5, "--overwrite", "--learning-rate", 0.5) == 2
+    left = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))  # as it is where nothing can be put back
+    told.write_text(json.dumps(left | {"pid": 2**22 + 1}), encoding="utf-8")
+    before = content(output)
+    capsys.readouterr()
+    assert run(["train", "--output", output, "--resume", "--device", "cpu"]) == 2
+    assert "was interrupted before it began; train anew with --overwrite" in capsys.readouterr().err
+    assert content(output) == before
+    assert train(kept, output, "--steps", 1, "--overwrite") == 0
 
 
 def test_a_lock_left_by_a_killed_training_does_not_hinder(kept: Path, queued: Path) -> None:

@@ -132,6 +132,15 @@ def test_slicerio_reads_our_segments(tmp_path: Path, labels: sitk.Image) -> None
     assert slicerio.segment_names(ours) == ["Leber", "Label 300"]  # no voxel is lost for want of a segment
 
 
+def test_what_others_call_their_segments_does_no_harm(tmp_path: Path, labels: sitk.Image) -> None:
+    path = tmp_path / "theirs.seg.nrrd"
+    write_label_map(labels, path, [LIVER])
+    before = read_label_schema(path)
+    path.write_bytes(path.read_bytes().replace(b"Segment0_Name:=", b"Segment0_M\xfcller:=x\nSegment0_Name:=", 1))
+    assert b"\xfc" in path.read_bytes() and read_label_schema(path) == before
+    assert sitk.GetArrayFromImage(read_label_map(path)).max() == 300
+
+
 def test_overlapping_segments_of_slicerio(tmp_path: Path) -> None:
     ijk_to_lps = np.diag([0.5, 1.5, 2.0, 1.0])
     made = slicerio.create_segmentation((5, 6, 7), ijk_to_lps)
