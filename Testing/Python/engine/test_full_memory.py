@@ -13,7 +13,7 @@ import torch
 from tiny_study import SETTINGS, prepared_study, run, train_arguments
 from tiny_training import train, weights
 
-from brbs import commands
+from brbs import commands, train_command
 from brbs import trainer as trainer_module
 from brbs.errors import InputError
 from brbs.job import JobReader, JobWriter
@@ -117,6 +117,24 @@ def test_other_errors_are_left_as_they_are(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Learner, "step", step)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         train(tmp_path, Budget(steps=1))
+
+
+def test_what_was_learned_before_the_memory_ran_out_moves_along(study, tmp_path: Path, monkeypatch) -> None:
+    """The third step fails, sparingly too; the rest is made by the processor, which here is the device it had."""
+    plain, count = Learner.step, [0]
+
+    def step(self: Learner, progress: float):
+        count[0] += 1
+        if count[0] in (3, 4):
+            raise torch.cuda.OutOfMemoryError(FULL)
+        return plain(self, progress)
+
+    monkeypatch.setattr(Learner, "step", step)
+    monkeypatch.setattr(train_command, "_may_move", lambda *_: True)
+    assert run(train_arguments(study, tmp_path / "model", steps=5)) == 0
+    assert count[0] == 2 + 2 + 3
+    assert torch.load(tmp_path / "model/training/last.pt", weights_only=True)["progress"]["step"] == 5
+    assert JobReader(tmp_path / "model/training").state == "finished"
 
 
 def test_a_device_that_nobody_chose_gives_way_to_the_processor(study, tmp_path: Path, monkeypatch, caplog) -> None:

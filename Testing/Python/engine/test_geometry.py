@@ -24,7 +24,7 @@ directions = some.sampled_from(AXES)
 steps = some.floats(0.1, 10)
 sizes = some.tuples(*[some.integers(4, 40)] * 3)
 formats = some.sampled_from(FORMATS)
-few = settings(max_examples=12, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+few = settings(max_examples=50, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 
 
 @few
@@ -40,6 +40,17 @@ def test_turned_axes(axes, turn, step, size, suffix, data) -> None:
     rotation = np.reshape(sitk.Euler3DTransform((0, 0, 0), *turn).GetMatrix(), (3, 3))
     grid = WorkingGrid((24, 24, 24), (step, step, step), intensity="window", window=(0.0, 1.0))
     overlays(rotation @ axes, (step, step, step), size, suffix, data, grid)
+
+
+@few
+@given(
+    directions, *[some.tuples(*[some.floats(*limits)] * 3) for limits in ((-3, 3), (0.7, 2.5))],
+    some.tuples(*[some.integers(4, 14)] * 3), formats, some.data(),
+)  # fmt: skip
+def test_turned_axes_of_unlike_steps(axes, turn, spacing, size, suffix, data) -> None:
+    rotation = np.reshape(sitk.Euler3DTransform((0, 0, 0), *turn).GetMatrix(), (3, 3))
+    grid = WorkingGrid((40, 40, 40), (0.6, 0.6, 0.6), intensity="window", window=(0.0, 1.0))
+    overlays(rotation @ axes, spacing, size, suffix, data, grid)
 
 
 def overlays(direction, spacing, size, suffix, data, grid: WorkingGrid) -> None:

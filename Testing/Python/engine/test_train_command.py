@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import environment
 from tiny_study import SCHEMA, SETTINGS, content, run, train_arguments
 
 from brbs import step_timing, train_command
@@ -181,6 +182,19 @@ def test_a_study_that_somebody_trains_is_left_to_them(kept: Path, queued: Path, 
     assert train(kept, queued) == 2
     job = JobReader(queued / "training")
     assert job.state == "failed" and "Ada on elsewhere" in job.message and "Ada" in lock_holder(kept)
+
+
+def test_of_two_trainings_begun_at_once_one_is_refused(kept: Path) -> None:
+    command = [sys.executable, "-m", "brbs", "train", "--study", kept, "--device", "cpu", "--minutes", "0.1"]
+    both = [
+        subprocess.Popen(
+            [*command, "--output", kept / "models" / name], env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        for name in ("001", "002")
+    ]
+    told = {process.returncode: text for process in both for text in [process.communicate(timeout=100)[1]]}
+    assert set(told) == {0, 2}, told
+    assert "has been training it since" in told[2] and len(list(kept.glob("models/*/model.json"))) == 1
 
 
 def test_a_study_that_is_about_to_be_written_over_is_locked_too(study: Path, kept: Path, capsys) -> None:
