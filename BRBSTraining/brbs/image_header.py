@@ -42,13 +42,13 @@ def check_geometry(path: Path) -> None:
     """Refuses headers that ITK reads as another geometry, or as one of NaN, without a word.
 
     Raises:
-        InputError: a field holds NaN, infinity, no number, a spacing of 0, or more letters than any needs.
+        InputError: a field holds NaN, infinity, no number, a spacing of 0 or less, or more letters than any needs.
     """
     check_name(path)
     try:
         fields = _nifti_fields(path) if is_nifti(path) else _text_fields(path)
         for name, values, spacing in fields:
-            if not all(map(math.isfinite, values)) or (spacing and 0 in values):
+            if not all(map(math.isfinite, values)) or (spacing and min(values, default=1) <= 0):
                 told = " ".join(f"{value:g}" for value in values)
                 raise InputError(f"{path}: {name} in its header is {told}, which is no geometry; export it again")
     except (OSError, EOFError, zlib.error):

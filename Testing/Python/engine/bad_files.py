@@ -207,6 +207,8 @@ SCANS: dict[str, Make] = {
     "huge.mha": changed(line(f"DimSize = {SIZES}", "DimSize = 40000 40000 40000")),
     "large.mha": changed(line(f"DimSize = {SIZES}", "DimSize = 1024 1024 2000")),
     "negative size.mha": changed(line(f"DimSize = {SIZES}", "DimSize = -16 20 16")),
+    "negative spacing.nii": changed(patched(80, "f", -1.0)),
+    "negative spacing.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = -1 ")),
     "spacing 0.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 0 ")),
     "origin NaN.mha": changed(line("Offset = 5", "Offset = nan")),
     "voxels too small.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 1e-09 ")),
