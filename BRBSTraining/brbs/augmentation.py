@@ -112,6 +112,7 @@ def random_contrast(image: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         image: (N, 1, D, H, W) in [0, 1]; each volume is drawn for itself.
+        generator: CPU generator of the draws.
 
     Returns:
         The same shape, in [0, 1].

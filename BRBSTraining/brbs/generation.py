@@ -21,6 +21,10 @@ def draw_path(sampling: str, generator: torch.Generator) -> Tensor:
 
     Args:
         sampling: the setting: "path" draws each from Beta(0.3, 0.3), "ends" goes all the way, "none" stays.
+        generator: CPU generator of the draws.
+
+    Returns:
+        (2,), each in [0, 1].
     """
     drawn = draw_fractions(2, generator)
     return {"path": drawn, "ends": torch.ones(2), "none": torch.zeros(2)}[sampling]
@@ -46,7 +50,8 @@ def space_style_sample(
         atlas_onehot: y_l, (N, K, D, H, W).
         styled_image: x_ul, a scan warped to the atlas, (N, 1, D, H, W).
         flow: atlas -> second scan, (N, 3, D, H, W) in voxels.
-        alpha: fraction of the deformation, beta: fraction of the style change; numbers or shapes that broadcast.
+        alpha: fraction of the deformation, a number or of a shape that broadcasts.
+        beta: fraction of the style change, likewise.
 
     Returns:
         x_new (N, 1, D, H, W) and y_new (N, K, D, H, W).

@@ -19,6 +19,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...), any number of axes, to the same shape."""
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:  # float16 has too small a range for the sums
             return _GroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
         return super().forward(x)

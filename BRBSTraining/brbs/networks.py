@@ -24,6 +24,7 @@ class Convolution(nn.Conv3d):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to (N, C', D, H, W)."""
         return convolved(x, self.weight, self.bias)
 
 
@@ -53,6 +54,7 @@ class DoubleConvolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to (N, C', D, H, W)."""
         return self.double_conv(x)
 
 
@@ -65,6 +67,7 @@ class Down(nn.Module):
         self.maxpool_conv = nn.Sequential(pooling, DoubleConvolution(in_channels, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, D, H, W) to (N, C', ...), with half as many voxels along the axes whose stride is 2."""
         return self.maxpool_conv(x)
 
 
@@ -77,6 +80,7 @@ class Up(nn.Module):
         self.conv = DoubleConvolution(in_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Level below (N, C, d, h, w) and skip connection (N, S, D, H, W) to (N, C', D, H, W)."""
         if x.device.type != "cpu":
             x = F.interpolate(x, scale_factor=self.stride, mode="trilinear", align_corners=True)
             return self.conv(torch.cat([skip, _first_voxels(x, skip)], dim=1))
@@ -231,6 +235,7 @@ class SegmentationNet(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Logits (N, K, D, H, W) of a scan (N, 1, D, H, W)."""
         return self.out_conv(self.unet(image))
 
 

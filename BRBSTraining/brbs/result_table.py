@@ -100,6 +100,16 @@ class ResultTable:
     ) -> None:
         """Writes the row of a scan.
 
+        Args:
+            scan: the file or DICOM folder.
+            label_map: where its label map is, or was to be.
+            state: "finished", "failed" or another of :mod:`brbs.batch`.
+            message: what there is to say of it.
+            volumes: mL by structure.
+            confidence: 0..1 by structure, None where it is not known.
+            model: what tells whether the model has changed.
+            content: what tells whether the scan has changed.
+
         Raises:
             InputError: the file cannot be written; the row is kept for the next time.
         """

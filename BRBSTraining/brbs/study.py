@@ -161,7 +161,11 @@ def pair_folders(images: str | Path, labels: str | Path) -> list[Atlas]:
 
 
 def by_name(paths: Iterable[Path]) -> dict[str, Path]:
-    """Paths by the name that they are paired by; refuses a name that comes twice."""
+    """Paths by the name that they are paired by.
+
+    Raises:
+        InputError: a name comes twice.
+    """
     named: dict[str, Path] = {}
     for path in paths:
         earlier = named.setdefault(pairing_name(path), path)

@@ -258,6 +258,10 @@ def check_pair(
 
     Tolerances: spacing 0.1 %, direction cosines 0.001, origin a hundredth of a voxel.
 
+    Args:
+        image, labels: the scan and its label map.
+        image_path, labels_path: what they are called in messages.
+
     Raises:
         InputError: size, spacing, direction or origin differ; says which, with both values.
     """
