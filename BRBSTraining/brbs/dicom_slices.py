@@ -9,7 +9,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .errors import InputError
-from .image_files import check_name
+from .image_files import check_name, is_dicom_file
 
 _LONGEST_PREAMBLE = 4096  # bytes, within which a file tells how its voxels are packed
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
@@ -27,7 +27,7 @@ def series_files(folder: Path) -> list[list[str]]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     for path in (folder, *files):
         check_name(path)
-    for path in filter(_is_dicom, files):
+    for path in filter(is_dicom_file, files):
         _check_meta(path)
     names = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     series = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name)) for name in names]
@@ -41,12 +41,7 @@ def series_files(folder: Path) -> list[list[str]]:
 def _is_slice(path: Path) -> bool:
     """Whether a file is, or was before it was damaged, one of DICOM other than a folder's index."""
     emptied = path.suffix.lower() in _SUFFIXES and path.stat().st_size == 0
-    return path.name.upper() != "DICOMDIR" and (emptied or _is_dicom(path))
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    return path.name.upper() != "DICOMDIR" and (emptied or is_dicom_file(path))
 
 
 def _check_meta(path: Path) -> None:

@@ -71,10 +71,11 @@ def is_dicom_folder(folder: str | Path) -> bool:
     if not folder.is_dir():
         return False
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return any(_is_dicom_file(path) for path in files[:20])
+    return any(is_dicom_file(path) for path in files[:20])
 
 
-def _is_dicom_file(path: Path) -> bool:
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file begins as one of DICOM does; one that cannot be read does not."""
     try:
         with path.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"

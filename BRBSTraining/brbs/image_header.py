@@ -112,8 +112,9 @@ def _nifti_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
 def _text_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
     """As :func:`_nifti_fields`, of the formats whose headers are text."""
     header = _text_header(path)
-    for name in header if _is_nrrd(path) else (*_SPACINGS, *_PLACES, *_DIRECTIONS, *_FILES):
-        if len(header.get(name, "")) > LONGEST_FIELD and name != "content":
+    told = (name for name in header if name.isascii() and name.isprintable() and name != "content")
+    for name in told if _is_nrrd(path) else (*_SPACINGS, *_PLACES, *_DIRECTIONS, *_FILES):
+        if len(header.get(name, "")) > LONGEST_FIELD:
             raise InputError(f"{path}: {name[:40]} in its header is too long to be true; export it again")
     for name in (*_SPACINGS, *_PLACES, *_DIRECTIONS):
         values = [_number(word) for word in re.findall(r"[^\s(),]+", header.get(name, "")) if word != "none"]
@@ -151,12 +152,18 @@ def _header_of(stream: BinaryIO, separator: str) -> dict[str, str]:
         name, _, value = line.partition(separator)
         if not line:
             break
-        if separator == ":" and (line.startswith("#") or value.startswith("=")):
+        if separator == ":" and _is_added(line):
             continue
         header[name.strip().lower()] = value.strip()
         if name.strip().lower() == "elementdatafile":
             break
     return header
+
+
+def _is_added(line: str) -> bool:
+    """Whether a line of a NRRD header is a comment, or "key:=value", and no "field: value"."""
+    pair, field = line.find(":="), line.find(": ")
+    return line.startswith("#") or 0 <= pair < (len(line) if field < 0 else field)
 
 
 def _most_stored(path: Path) -> float:

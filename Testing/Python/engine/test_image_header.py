@@ -121,7 +121,8 @@ def test_packed_voxels_are_counted_before_memory_is_taken_for_many(
 
 
 def test_what_others_add_to_a_nrrd_is_no_part_of_its_geometry(good: Path, tmp_path: Path) -> None:
-    added = f"spacings:=nan nan nan\nsizes:={'9' * 5000}\n# {'x' * 5000}\ncontent: {'y' * 5000}\n"
+    long = "x" * 5000
+    added = f"spacings:=nan nan nan\nsizes:={long}\n# {long}\ncontent: {long}\na:b:=c: {long}\nkey:=value: {long}\n"
     path = replaced(good / "good.nrrd", tmp_path, "type: float", f"{added}type: float")
     assert read_image(path).GetSize() == (16, 16, 16)
 
