@@ -33,7 +33,7 @@ def series_files(folder: Path) -> list[list[str]]:
     series = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name)) for name in names]
     read = {Path(name).name for one in series for name in one}
     for path in files:
-        if path.name not in read and _is_slice(path):
+        if series and path.name not in read and _is_slice(path):
             raise InputError(f"{path}: is damaged and would be missing from the scan; copy it again, or remove it")
     return sorted(series, key=len, reverse=True)
 

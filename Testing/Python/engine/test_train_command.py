@@ -188,7 +188,11 @@ def test_of_two_trainings_begun_at_once_one_is_refused(kept: Path) -> None:
     command = [sys.executable, "-m", "brbs", "train", "--study", kept, "--device", "cpu", "--minutes", "0.1"]
     both = [
         subprocess.Popen(
-            [*command, "--output", kept / "models" / name], env=environment(), stderr=subprocess.PIPE, text=True
+            [*command, "--output", kept / "models" / name],
+            env=environment(),
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
         for name in ("001", "002")
     ]
