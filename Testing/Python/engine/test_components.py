@@ -80,7 +80,16 @@ def test_a_bent_structure_cut_by_the_scan_s_end_keeps_both_ends(axis: int, last:
     assert without_small_pieces(image(array), {1})[1] == 1
 
 
-def test_pieces_that_the_atlases_voxels_could_not_tell_apart_belong_together() -> None:
+@pytest.fixture(params=[1, 2, 16])
+def threads(request: pytest.FixtureRequest):
+    """So many compute, however many cores there are."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(request.param)
+    yield
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def test_pieces_that_the_atlases_voxels_could_not_tell_apart_belong_together(threads) -> None:
     found = image(classes_of((1, LARGE), (1, np.s_[1:3, 1:3, 7:9])))
     for gap, removed in ((0, 1), (2, 1), (3, 0)):
         assert without_small_pieces(found, {1}, gap=(gap, 0, 0))[1] == removed
