@@ -14,7 +14,7 @@ from brbs.image_files import bare_name
 from brbs.job import EVENTS_FILE, queue_job
 from brbs.scan_files import ALL, folder_scans, is_folder_of_scans, label_map_files
 from BRBSTrainingLib.BackgroundJob import LOG_FILE
-from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.Engine import NAMELESS, Engine
 from BRBSTrainingLib.FileName import fileName
 from BRBSTrainingLib.SceneNode import SceneNode
 from BRBSTrainingLib.VolumeExport import checkVolume, exportVolume, volumeFile
@@ -149,6 +149,6 @@ class BatchPreparation:
         queue_job(self.folder, model=str(self._model))
         paths = ["--list", self.folder / LIST_FILE, "--output", self._output, "--table", self._output / TABLE_FILE]
         options = [*self._options, "--skip-finished", "--job", self.folder]
-        arguments = ["-m", "brbs", "segment", "--model", self._model, *paths, *options]
+        arguments = [*NAMELESS, "segment", "--model", self._model, *paths, *options]
         process = self._engine.start(arguments, self.folder / LOG_FILE, detached=True)
         self.batch = SegmentationBatch(self._output, process)

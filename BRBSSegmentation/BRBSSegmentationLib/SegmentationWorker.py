@@ -10,7 +10,7 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from brbs.worker_client import WorkerClient
-from BRBSTrainingLib.Engine import Engine
+from BRBSTrainingLib.Engine import NAMELESS, Engine
 from BRBSTrainingLib.ProcessTree import endTree
 
 
@@ -55,7 +55,7 @@ class SegmentationWorker:
         self._count += 1  # what a dead worker has left behind does not concern its successor
         self._python = self._engine.python
         options = ["--folder", self.folder, "--parent", os.getpid()]
-        self._process = self._engine.start(["-m", "brbs", "worker", *options], self._log)
+        self._process = self._engine.start([*NAMELESS, "worker", *options], self._log)
 
     def close(self) -> None:
         """Ends the process and removes its files."""

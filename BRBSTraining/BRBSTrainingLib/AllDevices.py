@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from .Engine import NAMELESS
+
 ALL_GPUS = "cuda:all"  # beside the engine's names of devices
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "gpu"]
 CONNECTABLE = os.name != "nt"  # PyTorch for Windows has no NCCL
@@ -30,7 +32,7 @@ def trainCommand(options: Sequence[str], device: str) -> list[str]:
         options: of the engine's command ``train``.
         device: as the engine names devices, or :data:`ALL_GPUS`.
     """
-    command = ["-m", "brbs", "train", *options, "--device", oneDevice(device)]
+    command = [*NAMELESS, "train", *options, "--device", oneDevice(device)]
     return [*LAUNCHER, *command] if device == ALL_GPUS else command
 
 

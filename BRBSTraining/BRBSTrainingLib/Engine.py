@@ -17,6 +17,7 @@ from brbs.errors import InputError
 
 from .UserSettings import UserSettings
 
+NAMELESS = ["-m", "brbs", "--hide-names"]  # the engine where what it prints is kept, so that nobody is named there
 PACKAGE_PARENT = Path(brbs.__file__).resolve().parent.parent
 
 

@@ -14,6 +14,7 @@ from . import __version__, commands, segment_command, train_command
 from .components import COMPONENTS
 from .errors import InputError, memory_was_short
 from .expected_time import FEWEST_STEPS
+from .hidden_names import hide_names
 from .launcher import world
 from .ranking import RANKING_FILE
 from .scan_files import ALL
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser of all commands; options of ``train`` come from :class:`Settings`."""
     top = _Parser(prog="brbs", description="Few-shot segmentation taught by registration.")
     top.add_argument("--version", action="version", version=f"brbs {__version__}")
+    about = "print what files are ('unlabeled scan 3') in place of paths and names, for a log that others may read"
+    top.add_argument("--hide-names", action="store_true", help=about)
     subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_train, _add_segment, _add_evaluate, _add_warp, _add_worker, _add_import_weights, _add_demo):
         add(subparsers)
@@ -238,10 +241,12 @@ def main(arguments: list[str] | None = None) -> int:
         Exit code: 0 good, 2 what the message tells (bad input, a missing package, a full disk, too little memory), 3
         `check` has found what cannot be used, 130 interrupted.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # names of structures that a Windows code page lacks
     parsed = parser().parse_args(arguments)
+    if parsed.hide_names:
+        hide_names(parsed)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return parsed.run(parsed) or 0
     except InputError as error:

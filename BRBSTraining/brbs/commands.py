@@ -13,6 +13,7 @@ from .bundle_file import export_bundle, import_bundle
 from .checks import FOUND_UNUSABLE, check_study
 from .errors import InputError
 from .files import check_replaceable
+from .hidden_names import call_study
 from .model_folder import TRAINING_FOLDER, check_model_folder
 from .model_preview import PREVIEW_FILE
 from .progress_bar import progress_bar
@@ -28,6 +29,7 @@ def rank(arguments: argparse.Namespace) -> None:
     from .device import choose_device, keep_freed_memory
 
     study = Study.load(arguments.study)
+    call_study(study)
     if not study.unlabeled:
         raise InputError(f"{arguments.study}: the study has no unlabeled scans to be ranked")
     choose_device(arguments.device)  # refuses one that is not there

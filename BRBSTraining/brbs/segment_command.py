@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .bundle_file import check_bundle
 from .errors import InputError
 from .files import check_replaceable
+from .hidden_names import call_scans
 from .image_files import check_writable_suffix
 from .job import JobWriter, telling_the_queue
 from .launcher import rank, restarts
@@ -52,6 +53,7 @@ def segment(arguments: argparse.Namespace) -> int:
 def _lead(arguments: argparse.Namespace) -> int:
     """Checks everything before anything is done; then works alone, or as the first of several processes."""
     pairs = _scans_and_label_maps(arguments)
+    _call(pairs)
     check_bundle(arguments.model)
     if arguments.skip_finished and not arguments.table:
         raise InputError("--skip-finished: needs --table, which tells what is finished")
@@ -100,10 +102,17 @@ def _follow(arguments: argparse.Namespace) -> int:
     group, kept = _ready(arguments), KeptEvents(arguments.job)
     with group.connected():
         pairs = group.broadcast(None)
+        _call(pairs)
         table = _table(arguments, group.rank)
         batch = _batch(arguments, pairs, table, kept, group)
         shares = group.gather(Share(batch.run(), batch.counts, table.written if table else [], kept.events))
     return 2 if any(share.counts[FAILED] for share in shares) else 0
+
+
+def _call(pairs: Pairs) -> None:
+    """Numbers scans and label maps for a log without names."""
+    call_scans((scan for scan, _ in pairs), "scan")
+    call_scans((target for _, target in pairs), "label map")
 
 
 def _ready(arguments: argparse.Namespace) -> Group:

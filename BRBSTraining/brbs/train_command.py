@@ -17,6 +17,7 @@ from .errors import InputError, MemoryTooSmall, naming
 from .expected_time import voxels_in
 from .files import read_json
 from .grid_choice import SMALLEST_BUDGET
+from .hidden_names import call_folder, call_study
 from .job import JOB_FILE, JobWriter, telling_the_queue, user_name
 from .launcher import rank, restarts, run_name
 from .locking import study_lock
@@ -57,6 +58,8 @@ def train(arguments: argparse.Namespace) -> int:
     arguments.resume = arguments.resume or _was_restarted(folder)
     with telling_the_queue(folder):
         study = arguments.study or (_kept_study(folder) if arguments.resume else None)
+        if study:
+            call_folder(study, "study")
         with study_lock(study, folder) if study else nullcontext():
             return (_resume if arguments.resume else _train_anew)(arguments, folder, _group())
 
@@ -135,6 +138,7 @@ def _prepare(arguments: argparse.Namespace, folder: Path, device, job: JobWriter
     """Reads the study, tells the job how far it is, and stores what was prepared."""
     job.update(message="reading the study")
     study = _study(arguments)
+    call_study(study)
     counts = {"atlases": len(study.atlases), "unlabeled": len(study.unlabeled)}
     job.describe(settings=study.settings.to_json(), **counts)
     with progress_bar() as show:

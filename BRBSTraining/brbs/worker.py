@@ -14,6 +14,7 @@ from typing import Any
 from .device import keep_freed_memory
 from .errors import InputError, first_line
 from .files import read_json, write_json
+from .hidden_names import call_scans
 from .process_exists import process_exists
 from .segmentation_job import SegmentationJob, Segmenter
 from .worker_client import ANSWERS, REQUESTS, STOP_FILE
@@ -102,5 +103,6 @@ def _job(request: dict) -> SegmentationJob:
     if not isinstance(request.get("model"), str) or not {"input", "output"} <= request.keys():
         raise InputError("the request names no model, input or output; send it anew")
     paths = {key: Path(request[key]) for key in ("model", "input", "output", "uncertainty") if request.get(key)}
+    call_scans(paths.values(), "file of the request")
     options = {key: request[key] for key in ("device", "components") if key in request}
     return SegmentationJob(**paths, **options, confidence=bool(request.get("confidence")))

@@ -1,7 +1,8 @@
 """Of patients a training and a segmentation take voxels and geometry alone, and no byte leaves the computer.
 
-Names of files are kept where the user looks for them (``job.json``, ``study.json``, the log, events of samples), but
-not in what is given away. What DICOM tells of a patient is kept nowhere.
+Names of files are kept where the user looks for them (``job.json``, ``study.json``, the terminal, events of samples),
+but not in what is given away, nor in logs (see ``test_hidden_names.py``). What DICOM tells of a patient is kept
+nowhere.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ def test_training_from_nodes_to_model(logic, study) -> None:
     assert logic.waitForJob(job, 120)
     assert (job.state, job.progress) == ("finished", 1.0), job.log()
     assert {event["kind"] for event in job.events()} == {"losses", "validation"}
+    assert "training on cpu" in job.log() and not [word for word in ("Studie", "Scan", "/") if word in job.log()]
     (model,) = logic.models()
     assert model.folder == job.model
     assert model.name == "Studie 1 001"

@@ -66,9 +66,9 @@ def test_chosen_together_they_are_launched_and_alone_one_works(selector, applica
     selector.setCurrentIndex(selector.count - 1)
     command = " ".join(trainCommand(["--study", "S"], devices.device))
     launcher = "-m torch.distributed.run --standalone --nproc-per-node gpu"
-    assert command == f"{launcher} -m brbs train --study S --device cuda"
+    assert command == f"{launcher} -m brbs --hide-names train --study S --device cuda"
     assert oneDevice(devices.device) == "cuda"
-    assert trainCommand([], "cuda:1") == ["-m", "brbs", "train", "--device", "cuda:1"]
+    assert trainCommand([], "cuda:1") == ["-m", "brbs", "--hide-names", "train", "--device", "cuda:1"]
     devices.show([ONE, CPU])  # a scene from a computer with more of them
     assert devices.device == "auto"
 

@@ -51,6 +51,8 @@ def test_volumes_and_files_become_files_and_a_table(logic, model: Path, output: 
     batch = finish(logic.segmentBatch([moved, broken, onDisk], model, output, device="cpu"))
     assert states(batch) == {"Scan 1.nrrd": "finished", "kaputt.nii.gz": "failed", "Berta.nrrd": "finished"}
     assert batch.state == "finished" and "1 failed of 3" in batch.message
+    assert "scan 3 -> label map 3" in batch.log() and "scan 2: " in batch.log()
+    assert not [word for word in ("kaputt", "Berta", "Scan 1", str(tmp_path)) if word in batch.log()]
     for name in ("Scan 1", "Berta"):
         assert [meta[1] for meta in read_label_schema(output / f"{name}.seg.nrrd")] == ["Hülle", "Kern"]
     with batch.table.open(newline="", encoding="utf-8-sig") as stream:
