@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import SimpleITK as sitk
 
@@ -87,11 +87,20 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _nifti_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
-    """Names, values and whether it is a spacing, of those fields that ITK makes the geometry of."""
+def open_nifti(path: Path) -> BinaryIO:
+    """The content of a NIfTI file, unpacked where it is packed, whatever its name says.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if compressed else path.open("rb") as stream:
+    return cast(BinaryIO, gzip.open(path)) if compressed else path.open("rb")
+
+
+def _nifti_fields(path: Path) -> Iterator[tuple[str, Sequence[float], bool]]:
+    """Names, values and whether it is a spacing, of those fields that ITK makes the geometry of."""
+    with open_nifti(path) as stream:
         header = stream.read(max(_NIFTI))
     for order in "<>":
         length = struct.unpack(f"{order}i", header[:4].ljust(4, b"\0"))[0]

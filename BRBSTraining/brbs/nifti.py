@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from .image_header import is_nifti
+from .image_header import is_nifti, open_nifti
 
 
 class NiftiState(NamedTuple):
@@ -33,9 +32,7 @@ def inspect_nifti(path: Path, reader: sitk.ImageFileReader) -> NiftiState:
     kind = {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype"))
     finite = True
     try:
-        with path.open("rb") as stream:
-            compressed = stream.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if compressed else path.open("rb") as stream:
+        with open_nifti(path) as stream:
             order = "<" if int.from_bytes(stream.read(offset)[:4], "little") in (348, 540) else ">"
             while chunk := stream.read(1 << 20):
                 if kind and missing > 0:
