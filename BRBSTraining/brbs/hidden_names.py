@@ -6,9 +6,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .image_files import bare_name
 
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
 OWN_FOLDERS = frozenset({"study", "output", "model", "job", "folder", "table"})  # options; the engine names files there
 SHORTEST_NAME, FEWEST_DIGITS = 3, 4  # of words that can be somebody's; shorter ones are words, steps and sizes
-_END = r"(?![\w-])"  # so that "scan 1" is not found in "scan 10"
+_BEGIN = re.compile(r"(?<!\w)[^\s:]")  # of a name: not within a word
+_END = re.compile(r"(?![\w-])([\\/][^:\r\n]*)?")  # so that "scan 1" is not found in "scan 10"; and what lies in it
 
-_scans: dict[str, str] = {}  # paths with all that lies in them, by what is told instead
-_folders: dict[str, str] = {}  # paths in which files keep their names
-_words: dict[str, str] = {}  # names of files without their folders
+
+class _Told(NamedTuple):
+    """What is told in place of a name, and whether that stands for all that lies in it."""
+
+    kind: str
+    whole: bool
+
+
+_known: dict[str, _Told] = {}
+_lengths: set[int] = set()  # of what is known; many names have few
 
 
 def hide_names(arguments: argparse.Namespace) -> None:
@@ -31,18 +39,18 @@ def hide_names(arguments: argparse.Namespace) -> None:
     :func:`call_scans` and :func:`call_study` say, whenever they do.
     """
     for place in sys.path:
-        _know(_folders, os.path.abspath(place), "<python>")
-    _know(_folders, os.getcwd(), "<here>")
-    _know(_folders, Path.home(), "~")
+        _know(os.path.abspath(place), _Told("<python>", False))
+    _know(os.getcwd(), _Told("<here>", False))
+    _know(Path.home(), _Told("~", False))
     for option, value in vars(arguments).items():
         if isinstance(value, str) and option != "command":
-            _know(_folders if option in OWN_FOLDERS else _scans, value, f"<{option.replace('_', '-')}>")
+            _know(value, _Told(f"<{option.replace('_', '-')}>", option not in OWN_FOLDERS))
     sys.stdout, sys.stderr = _Nameless(sys.stdout), _Nameless(sys.stderr)
 
 
 def call_folder(folder: str | Path, kind: str) -> None:
-    """Calls a folder of the engine's own by what it is, such as "study"."""
-    _know(_folders, folder, f"<{kind}>")
+    """Calls a folder of the engine's own by what it is, such as "study"; files in it keep their names."""
+    _know(folder, _Told(f"<{kind}>", False))
 
 
 def call_study(study: Study) -> None:
@@ -54,39 +62,54 @@ def call_study(study: Study) -> None:
 
 
 def call_scans(paths: Iterable[Path], kind: str) -> None:
-    """Calls files and DICOM folders by a number, counted from 1.
+    """Calls files and DICOM folders, with all slices in them, by a number, counted from 1.
 
     Args:
         paths: in the order that people know.
         kind: what they are, such as "atlas".
     """
     for number, path in enumerate(paths, 1):
-        _know(_scans, path, f"{kind} {number}")
+        told = _Told(f"{kind} {number}", True)
+        _know(path, told)
         for word in (path.name, bare_name(path)):
-            if len(word) >= (FEWEST_DIGITS if word.isdigit() else SHORTEST_NAME):
-                _words.setdefault(word, f"{kind} {number}")
+            if word not in _known and len(word) >= (FEWEST_DIGITS if word.isdigit() else SHORTEST_NAME):
+                _keep(word, told)
 
 
 def hidden(text: str) -> str:
     """The text without paths and names of files that are known."""
-    paths = r"(?P<scan>{})" + _END + r"(?:[\\/][^:\r\n]*)?|(?P<folder>{})" + _END
-    pattern = paths.format(_any(_scans), _any(_folders)) + rf"|(?<!\w)(?P<word>{_any(_words)}){_END}"
-    known: dict[str | None, Mapping[str, str]] = {"scan": _scans, "folder": _folders, "word": _words}
-    return re.sub(pattern, lambda found: known[found.lastgroup][found[found.lastgroup]], text)
+    parts, done = [], 0
+    for begin in _BEGIN.finditer(text):
+        if begin.start() >= done and (found := _longest(text, begin.start())):
+            (kind, whole), end = found
+            parts += [text[done : begin.start()], kind]
+            done = end.end() if whole else end.start()
+    return "".join([*parts, text[done:]])
 
 
-def _know(names: dict[str, str], path: str | Path, called: str) -> None:
+def _longest(text: str, start: int) -> tuple[_Told, re.Match[str]] | None:
+    """The longest known name that begins there: what is told instead, and what follows it."""
+    for length in sorted(_lengths, reverse=True):
+        told = _known.get(text[start : start + length])
+        if told and (end := _END.match(text, start + length)):
+            return told, end
+    return None
+
+
+def _know(path: str | Path, told: _Told) -> None:
     """Keeps a path in each form in which a message may hold it."""
     whole = os.path.abspath(path)
-    # As it was given, if that is more than a word; as Python's own errors quote it.
-    forms = {whole, os.path.realpath(path), Path(whole).as_posix(), whole.replace("\\", "\\\\")}
+    # As Python's own errors quote it; as it was given, if that is more than a word.
+    forms = {whole, Path(whole).as_posix(), whole.replace("\\", "\\\\")}
     forms |= {str(path)} if {"/", "\\"} & set(str(path)) else set()
-    names.update((form, called) for form in forms if len(form) > len(Path(whole).anchor))
+    for form in forms:
+        if len(form) > len(Path(whole).anchor):
+            _keep(form, told)
 
 
-def _any(names: Mapping[str, str]) -> str:
-    """A pattern of any of the names, the longest first; of none, one that is nowhere."""
-    return "|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)"
+def _keep(name: str, told: _Told) -> None:
+    _known[name] = told
+    _lengths.add(len(name))
 
 
 class _Nameless:

@@ -25,8 +25,8 @@ PATIENT = "Mustermann"
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    for names in ("_scans", "_folders", "_words"):
-        monkeypatch.setattr(hidden_names, names, {})
+    monkeypatch.setattr(hidden_names, "_known", {})
+    monkeypatch.setattr(hidden_names, "_lengths", set())
 
 
 @pytest.fixture
