@@ -9,7 +9,7 @@ import torch
 from tiny_model import tiny_bundle
 from tiny_study import on_grid, subject
 
-from brbs.confidence import SHARPENING, Confidence, agreement, expected_dice, sharpened, uncertainty
+from brbs.confidence import SHARPENING, Confidence, agreement, as_drawn, expected_dice, sharpened, uncertainty
 from brbs.metrics import dice
 from brbs.predictor import Predictor, Segmentation
 
@@ -30,7 +30,8 @@ def probabilities(*values: float) -> np.ndarray:
     ((0.4, 0.4, 0.4, 0.4), 0.0),  # something, but nowhere found
 ])  # fmt: skip
 def test_expected_dice(values: tuple[float, ...], expected: float | None) -> None:
-    told = expected_dice(probabilities(*values))
+    found = probabilities(*values)
+    told = expected_dice(found, found.argmax(0))
     assert told == [None] if expected is None else told == pytest.approx([expected])
 
 
@@ -40,7 +41,7 @@ def test_expected_dice_is_what_comes_out_when_the_probabilities_are_right() -> N
     found = np.exp(logits) / np.exp(logits).sum(0)
     draws = (random.random((1, *found.shape[1:])) > found.cumsum(0)).sum(0)  # a truth by these probabilities
     true = dice(found.argmax(0), draws, (1, 2))
-    assert expected_dice(found) == pytest.approx([true[1], true[2]], abs=0.02)
+    assert expected_dice(found, found.argmax(0)) == pytest.approx([true[1], true[2]], abs=0.02)
 
 
 def test_sharpening_raises_the_odds_and_keeps_the_classes() -> None:
@@ -49,6 +50,27 @@ def test_sharpening_raises_the_odds_and_keeps_the_classes() -> None:
     assert sharp.sum() == pytest.approx(1)
     assert (sharp[1] / sharp[2]).item() == pytest.approx(2**SHARPENING)
     assert sharpened(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)).max() == 1
+
+
+def promise(found: np.ndarray) -> list[float | None]:
+    """Of the network alone."""
+    return expected_dice(as_drawn(sharpened(found)), found.argmax(0))
+
+
+def test_outlines_are_known_to_half_a_voxel() -> None:
+    """A network that is sure promises what a second person's outline reaches: less for thin structures than thick."""
+    promised = {}
+    for edge in (2, 4, 8, 32):
+        labels = np.zeros((40, 40, 40), int)
+        labels[4 : 4 + edge, 4 : 4 + edge, 4 : 4 + edge] = 1
+        found = np.eye(2, dtype=np.float32)[labels].transpose(3, 0, 1, 2)
+        drawn = as_drawn(found)
+        np.testing.assert_allclose(drawn.sum(0), 1, atol=1e-5)
+        (promised[edge],) = promise(found)
+        second = np.roll(labels, 1, 0)  # drawn a whole voxel away, on two of six sides
+        assert promised[edge] > dice(labels, second, (1,))[1]
+    assert promised[2] == pytest.approx(0.79, abs=0.02) and promised[32] == pytest.approx(0.986, abs=0.005)
+    assert sorted(promised.values()) == [promised[edge] for edge in (2, 4, 8, 32)]
 
 
 def test_agreement_is_dice_over_all_structures() -> None:
@@ -67,7 +89,7 @@ def seen() -> tuple[Confidence, Segmentation, object]:
 
 def test_atlases_count_only_where_they_contradict(seen) -> None:
     confidence, segmentation, image = seen
-    promised = dict(zip(("Hülle", "Kern"), expected_dice(sharpened(segmentation.found))))
+    promised = dict(zip(("Hülle", "Kern"), promise(segmentation.found)))
     classes = segmentation.found.argmax(0)
     for share, factor in ((1.0, 1.0), (0.75, 1.0), (0.25, 0.5), (0.0, 0.0)):
         kept = np.zeros(classes.size, bool)
@@ -98,7 +120,7 @@ def test_without_registration_probabilities_count_alone(changes: dict) -> None:
     bundle, image = tiny_bundle(**changes), on_grid(subject(0)[0])
     segmentation = Predictor(bundle, CPU).segment(image)
     findings = Confidence(bundle, CPU).findings(image, segmentation)
-    assert list(findings.confidence.values()) == pytest.approx(expected_dice(sharpened(segmentation.found)))
+    assert list(findings.confidence.values()) == pytest.approx(promise(segmentation.found))
     assert findings.uncertainty.GetSize() == image.GetSize()
 
 
