@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -11,10 +12,15 @@ import SimpleITK as sitk
 
 from .argmax import running_argmax
 from .grid import WorkingGrid
+from .splines import refined
 
 _TOUCH = 1e-6  # voxels, by which the search for voxels of a slab reaches too far rather than not far enough
 _EDGE = 48  # voxels of a brick: smaller ones leave out more classes, larger ones take fewer calls
-_ROUNDING = 1e-4  # relative, far above what summing 256 float32 values may lose
+_LEAST = -8.0  # logarithm of a probability, below which there is nothing to tell
+_OF_NOTHING = 1e-3  # of logarithms, by which an interpolated one may exceed that and still be as low
+_HOPELESS = 5.0  # of logarithms: what is so much less probable than another class at all voxels, wins nowhere between
+_REACH = 6  # voxels around a place that splines are made of; what others would change is below 0.001
+_COARSER, _MUCH_COARSER = 1.1, 3.0  # edges of the lattice's voxels, in voxels of the scan
 
 
 class _Slab:
@@ -23,12 +29,22 @@ class _Slab:
     Args:
         lattice: grid of all planes.
         first: index of the first plane here.
-        planes: (K, planes, H, W).
+        planes: logarithms of probabilities, (K, planes, H, W).
         low: height on the lattice, in planes, from which voxels of the scan belong to the slab.
         high: height below which they do.
+        factors: finer voxels that each becomes by splines, along (z, y, x).
     """
 
-    def __init__(self, lattice: WorkingGrid, first: int, planes: np.ndarray, low: float, high: float) -> None:
+    def __init__(
+        self,
+        lattice: WorkingGrid,
+        first: int,
+        planes: np.ndarray,
+        low: float,
+        high: float,
+        factors: tuple[int, ...],
+    ) -> None:
+        self._factors = factors
         self.grid, self.first, self.low, self.high = lattice.slab(first, planes.shape[1]), first, low, high
         self._planes = planes
 
@@ -44,15 +60,21 @@ class _Slab:
     @cached_property
     def _able(self) -> np.ndarray:
         """Bool (K - 1, planes, H, W): where structures have more than the mean of all classes."""
-        # What wins from background exceeds the mean. Interpolated, it does so only if it does at one of the neighbours.
-        mean = self._planes.sum(0, dtype=np.float32) / self.class_count
-        return self._planes[1:] > mean * np.float32(1 - _ROUNDING)
+        return self._planes[1:] > self._planes.max(0) - np.float32(_HOPELESS)
 
     def image(self, index: int, part: tuple[slice, ...] = (slice(0, None),) * 3) -> sitk.Image:
-        """The probability of a class at the voxels of a part (z, y, x), in the grid frame."""
-        image = self.grid.image(np.ascontiguousarray(self._planes[index][part], dtype=np.float32))
-        first = np.array([axis.start for axis in part[::-1]])
-        image.SetOrigin((self.grid.origin + first * self.grid.spacing).tolist())
+        """The logarithm of a class's probability at the finer voxels of a part (z, y, x), in the grid frame."""
+        part = tuple(slice(*axis.indices(size)) for axis, size in zip(part, self._planes.shape[1:]))
+        around = [
+            slice(max(0, axis.start - _REACH), axis.stop + _REACH) if factor > 1 else axis
+            for axis, factor in zip(part, self._factors)
+        ]
+        inner = [slice(axis.start - more.start, axis.stop - more.start) for axis, more in zip(part, around)]
+        image = sitk.GetImageFromArray(refined(self._planes[index][tuple(around)], tuple(inner), self._factors))
+        finer = np.array(self.grid.spacing) / self._factors[::-1]
+        first = np.array([axis.start for axis in part[::-1]]) - 0.5
+        image.SetOrigin((self.grid.origin + first * self.grid.spacing + finer / 2).tolist())
+        image.SetSpacing(finer.tolist())
         return image
 
 
@@ -65,8 +87,10 @@ def _bricks(box: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
 class Restoration:
     """Takes the lattice's planes in order and finds the most probable class of each voxel of the scan.
 
-    Probabilities are interpolated linearly before they are compared; outside the lattice lies background.
-    The scan is taken brick by brick, and in each only those classes are interpolated that can win somewhere in it.
+    The logarithms of probabilities are interpolated by cubic splines before they are compared, as means of coarse
+    voxels would wear small structures down; where the scan's voxels are the lattice's own, there is nothing to be
+    interpolated. Outside the lattice lies background. The scan is taken brick by brick, and in each only those
+    classes are interpolated that can win somewhere in it.
 
     Args:
         lattice: grid of the probabilities.
@@ -81,8 +105,13 @@ class Restoration:
         self._lattice, self._image, self._to_lattice = lattice, image, placement.GetInverse()
         self._classes = np.zeros(image.GetSize()[::-1], np.uint8)
         self._keep, self._maps = keep_probabilities, np.zeros((0, *self._classes.shape), np.float32)
-        self._above: np.ndarray | None = None  # the last plane so far
+        self._kept = np.zeros((0, 0, *lattice.shape[1:]), np.float32)  # last planes so far, for those that follow
+        self._done = -np.inf  # height below which all voxels have their class
         self._indices = lattice.indices(image, placement)  # on the lattice, of scan index (x, y, z, 1)
+        steps = 1 / np.abs(self._indices[:3]).max(0)[::-1]  # of the lattice, (z, y, x), in voxels of the scan
+        # Odd, so that the lattice's own values are among those that straight lines then join.
+        self._factors = tuple(np.select([steps > _MUCH_COARSER, steps > _COARSER], [5, 3], 1).tolist())
+        self._reach = _REACH if self._factors[0] > 1 else 1  # planes
         self._height = self._indices[:, 2]  # in planes: hx, hy, hz, h0
 
     @property
@@ -103,14 +132,18 @@ class Restoration:
             planes: float (K, planes, H, W), not negative, class 0 is the background.
         """
         last = first + planes.shape[1]
-        low = -np.inf if self._above is None else first - 1
-        high = np.inf if last == self._lattice.size[2] else last - 1
-        if self._above is not None:
-            planes = np.concatenate([self._above[:, None], planes], axis=1)
-            first -= 1
-        self._above = planes[:, -1].copy()
-        slab = _Slab(self._lattice, first, planes, low, high)
-        box = self._box(low, high)
+        logs = np.log(np.maximum(planes, np.float32(math.exp(_LEAST))), dtype=np.float32)
+        if first:
+            logs, first = np.concatenate([self._kept, logs], axis=1), first - self._kept.shape[1]
+        low, high = self._done, np.inf if last == self._lattice.size[2] else float(last - self._reach)
+        if high > low:
+            self._fill(_Slab(self._lattice, first, logs, low, high, self._factors))
+            self._done = high
+        self._kept = logs[:, max(0, last - 2 * self._reach - first) :].copy()
+
+    def _fill(self, slab: _Slab) -> None:
+        """The voxels that belong to a slab."""
+        box = self._box(slab.low, slab.high)
         if self._keep:
             self._fill_all(box, slab)
         else:
@@ -131,6 +164,9 @@ class Restoration:
             return found
 
         np.copyto(self._classes[box], running_argmax(membership, range(slab.class_count)), where=inside)
+        maps = self._maps[(slice(None), *box)]
+        np.multiply(np.exp(maps), maps > _LEAST + _OF_NOTHING, out=maps, where=inside)
+        np.divide(maps, np.maximum(maps.sum(0), math.exp(_LEAST)), out=maps, where=inside)
 
     def _fill_brick(self, brick: tuple[slice, ...], slab: _Slab) -> None:
         """The voxels of a brick (z, y, x) that belong to a slab."""
@@ -146,11 +182,11 @@ class Restoration:
         np.copyto(self._classes[brick], running_argmax(membership, [0, *able]), where=self._inside(brick, slab))
 
     def _resampled(self, source: sitk.Image, box: tuple[slice, ...], index: int) -> sitk.Image:
-        """The probability of a class at the voxels of a box (z, y, x)."""
+        """The logarithm of a class's probability at the voxels of a box (z, y, x)."""
         origin = self._image.TransformIndexToPhysicalPoint([part.start for part in box[::-1]])
         size = [part.stop - part.start for part in box[::-1]]
         spacing, direction = self._image.GetSpacing(), self._image.GetDirection()
-        outside = 1.0 if index == 0 else 0.0
+        outside = 0.0 if index == 0 else _LEAST
         return sitk.Resample(
             source, size, self._to_lattice, sitk.sitkLinear, origin, spacing, direction, outside, sitk.sitkFloat32
         )
