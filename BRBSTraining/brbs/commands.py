@@ -124,6 +124,7 @@ def demo(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> int:
     """Looks at what is new or has changed in a study and tells of every scan or label map that deserves attention."""
+    call_study(Study.load(arguments.study))
     with progress_bar() as show:
         items = check_study(arguments.study, show)
     for item in items:

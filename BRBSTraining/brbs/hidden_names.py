@@ -10,15 +10,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import SimpleITK as sitk
+
 from .image_files import bare_name
 
 if TYPE_CHECKING:
     from .study import Study
 
-OWN_FOLDERS = frozenset({"study", "output", "model", "job", "folder", "table"})  # options; the engine names files there
+ENGINES_OWN = frozenset(
+    {"study", "model", "output", "job", "folder", "table"}
+)  # options: the engine names what is there
+SCANS = frozenset({"atlas_images", "atlas_labels", "unlabeled", "dataset", "validation_images", "validation_labels"})
+SCANS |= {"input", "list", "prediction", "reference", "images", "style", "space", "space_labels"}
 SHORTEST_NAME, FEWEST_DIGITS = 3, 4  # of words that can be somebody's; shorter ones are words, steps and sizes
-_BEGIN = re.compile(r"(?<!\w)[^\s:]")  # of a name: not within a word
-_END = re.compile(r"(?![\w-])([\\/][^:\r\n]*)?")  # so that "scan 1" is not found in "scan 10"; and what lies in it
+_BEGIN = re.compile(r"(?<![^\W_])[^\s:]")  # of a name: not within a word
+_END = re.compile(r"(?![^\W_])([\\/](?:(?!: )[^\r\n])*)?")  # "scan 1" is not found in "scan 10"; and what lies in it
 
 
 class _Told(NamedTuple):
@@ -35,22 +41,34 @@ _lengths: set[int] = set()  # of what is known; many names have few
 def hide_names(arguments: argparse.Namespace) -> None:
     """Lets all that this process prints from now on tell what a file is, and not how it is called.
 
-    Files and folders of the command line are called by their options, such as ``<output>``; scans as
-    :func:`call_scans` and :func:`call_study` say, whenever they do.
+    Files and folders of the command line, which become absolute, are called by their options, such as ``<output>``, and
+    so is what lies in folders of scans; scans as :func:`call_scans` and :func:`call_study` say, whenever they do.
     """
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK prints by itself, and names files
     for place in sys.path:
         _know(os.path.abspath(place), _Told("<python>", False))
     _know(os.getcwd(), _Told("<here>", False))
     _know(Path.home(), _Told("~", False))
-    for option, value in vars(arguments).items():
-        if isinstance(value, str) and option != "command":
-            _know(value, _Told(f"<{option.replace('_', '-')}>", option not in OWN_FOLDERS))
+    for option in ENGINES_OWN | SCANS:
+        if value := getattr(arguments, option, None):
+            setattr(arguments, option, os.path.abspath(value))
+            told = _Told(f"<{option.replace('_', '-')}>", option in SCANS)
+            _know(value, told)
+            if option in SCANS and os.path.isdir(value):
+                _call_words((Path(name) for name in os.listdir(value)), told)
     sys.stdout, sys.stderr = _Nameless(sys.stdout), _Nameless(sys.stderr)
 
 
 def call_folder(folder: str | Path, kind: str) -> None:
     """Calls a folder of the engine's own by what it is, such as "study"; files in it keep their names."""
     _know(folder, _Told(f"<{kind}>", False))
+
+
+def call_people(user: str, host: str) -> None:
+    """Hides who works where."""
+    for name, kind in ((user, "somebody"), (host, "a computer")):
+        if name:
+            _keep(name, _Told(kind, False))
 
 
 def call_study(study: Study) -> None:
@@ -70,10 +88,11 @@ def call_scans(paths: Iterable[Path], kind: str) -> None:
     """
     for number, path in enumerate(paths, 1):
         told = _Told(f"{kind} {number}", True)
+        folder = os.path.abspath(path.parent)
+        if folder not in _known:  # beside a header lie the files of its voxels
+            _know(folder, _Told("<folder of scans>", True))
         _know(path, told)
-        for word in (path.name, bare_name(path)):
-            if word not in _known and len(word) >= (FEWEST_DIGITS if word.isdigit() else SHORTEST_NAME):
-                _keep(word, told)
+        _call_words([path], told)
 
 
 def hidden(text: str) -> str:
@@ -96,13 +115,23 @@ def _longest(text: str, start: int) -> tuple[_Told, re.Match[str]] | None:
     return None
 
 
+def _call_words(paths: Iterable[Path], told: _Told) -> None:
+    """Names without folders, unless they are numbered already: a scan and its label map are often named alike."""
+    for path in paths:
+        for word in (path.name, bare_name(path)):
+            free = word not in _known or _known[word].kind.startswith("<")
+            if free and len(word) >= (FEWEST_DIGITS if word.isdigit() else SHORTEST_NAME):
+                _keep(word, told)
+
+
 def _know(path: str | Path, told: _Told) -> None:
     """Keeps a path in each form in which a message may hold it."""
     whole = os.path.abspath(path)
-    # As Python's own errors quote it; as it was given, if that is more than a word.
-    forms = {whole, Path(whole).as_posix(), whole.replace("\\", "\\\\")}
-    forms |= {str(path)} if {"/", "\\"} & set(str(path)) else set()
-    for form in forms:
+    for form in (
+        whole,
+        Path(whole).as_posix(),
+        whole.replace("\\", "\\\\"),
+    ):  # the last as Python's own errors quote it
         if len(form) > len(Path(whole).anchor):
             _keep(form, told)
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import InputError
+from .hidden_names import call_folder, call_people
 from .job import ACTIVE_STATES, SILENCE_SECONDS, JobReader, user_name
 from .model_folder import TRAINING_FOLDER
 from .process_exists import process_exists
@@ -90,6 +91,7 @@ def lock_holder(study_folder: str | Path) -> str | None:
         return None
     lock = _parsed(content)
     if lock is not None:
+        _hide(lock, folder)
         return lock.sentence(folder) if lock.is_held(folder) else None
     with suppress(OSError):
         written = path.stat().st_mtime
@@ -152,6 +154,8 @@ def _take_away(path: Path, dead: bytes) -> None:
         return
     aside.unlink()
     lock = _parsed(dead)
+    if lock is not None:
+        _hide(lock, path.parent)
     whose = f"{lock.user} on {lock.host}" if lock else "somebody"
     log.warning("%s: the training of %s has ended without a word; its lock is taken over", path.parent, whose)
 
@@ -182,6 +186,12 @@ def _parsed(content: bytes) -> _Lock | None:
     right = all(type(value) in (int, float) and 0 <= value < 2**33 for value in numbers)
     right = right and type(lock.pid) is int and all(isinstance(value, str) and "\0" not in value for value in texts)
     return lock if right else None
+
+
+def _hide(lock: _Lock, study_folder: Path) -> None:
+    """Keeps who trains, and where, out of logs without names."""
+    call_people(lock.user, lock.host)
+    call_folder((study_folder / lock.job).parent, "model being trained")
 
 
 def _stored(job_folder: str | Path, study_folder: Path) -> str:

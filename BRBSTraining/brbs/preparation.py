@@ -7,6 +7,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from .label_schema import LabelSchema
 from .overview import Overview
 from .scan_roles import check_scans
 from .study import Atlas, Study
-from .volumes import check_pair, read_image, read_label_map
+from .volumes import check_pair, plain_errors, read_image, read_label_map
 
 log = logging.getLogger("brbs")
 
@@ -267,12 +268,10 @@ def _geometry(path: Path) -> Geometry:
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    try:
+    with suppress(InputError), plain_errors(path):
         reader.ReadImageInformation()
         if reader.GetDimension() == 3:
             return Geometry.of(reader)
-    except RuntimeError:
-        pass
     return Geometry.of(read_image(path))
 
 

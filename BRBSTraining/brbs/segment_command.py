@@ -165,7 +165,9 @@ def _scans_and_label_maps(arguments: argparse.Namespace) -> Pairs:
     if bool(arguments.input) == bool(arguments.list):
         raise InputError("give either --input or --list")
     if arguments.list:
-        return label_map_files(listed_scans(arguments.list), output, arguments.format)
+        scans = listed_scans(arguments.list)
+        call_scans(scans, "scan")  # before anything is said of them
+        return label_map_files(scans, output, arguments.format)
     source = Path(os.path.abspath(arguments.input))  # so that "." has a name
     if is_folder_of_scans(source):
         pairs = label_map_files(folder_scans(source, arguments.pattern), output, arguments.format)

@@ -142,7 +142,9 @@ class Study:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: is damaged ({error!r}); make the study again") from error
+            # What other errors say can hold names of scans.
+            reason = repr(error) if isinstance(error, KeyError) else type(error).__name__
+            raise InputError(f"{path}: is damaged ({reason}); make the study again") from error
 
 
 # Pairing by name

@@ -139,7 +139,7 @@ def _load(path: Path, pixel_type: int = sitk.sitkUnknown, components: bool = Fal
         if not state.finite:
             _refuse_not_finite(path)
         reader.SetOutputPixelType(pixel_type)
-        with _plain_errors(path):
+        with plain_errors(path):
             image = reader.Execute()
     _refuse_odd_geometry(image, path)
     return image
@@ -154,7 +154,7 @@ def _refuse_odd_geometry(image: sitk.Image, path: Path) -> None:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path) -> Iterator[None]:
     """Silences ITK's warnings and turns its exceptions into :class:`InputError`."""
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -183,7 +183,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
     check_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    with _plain_errors(path):
+    with plain_errors(path):
         if _READERS.get(image_suffix(path).lower()) not in (None, reader.GetImageIOFromFileName(str(path))):
             raise RuntimeError("another format than its name says")
         reader.ReadImageInformation()
@@ -199,7 +199,7 @@ def _refuse_components(path: Path, count: int) -> NoReturn:
 
 
 def _read_dicom(folder: Path, pixel_type: int) -> sitk.Image:
-    with _plain_errors(folder):
+    with plain_errors(folder):
         series = series_files(folder)
         if not series:
             raise InputError(f"{folder}: holds no DICOM series; give an image file or a folder of DICOM slices")
@@ -306,7 +306,7 @@ def write_image(image: sitk.Image, path: str | Path, compress: bool = True) -> N
     check_writable_suffix(path)
     with replacing(path) as temporary:
         try:
-            with _plain_errors(temporary):
+            with plain_errors(temporary):
                 sitk.WriteImage(image, str(temporary), compress)
                 _refuse_torn(temporary)
         except InputError as error:

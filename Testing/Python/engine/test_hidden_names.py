@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,7 @@ from tiny_model import tiny_bundle
 from tiny_study import ORIGIN, SPACING, on_grid, subject, train_arguments, write_study
 
 from brbs import hidden_names
+from brbs.__main__ import parser
 from brbs.hidden_names import call_folder, call_scans, hidden, hide_names
 from brbs.study import Study
 from brbs.worker_client import WorkerClient
@@ -160,6 +164,88 @@ def test_names_are_kept_without_the_option(home: Path, model: Path) -> None:
     assert str(home / "scans" / f"{PATIENT}, Otto.nii.gz") in done.stderr
 
 
+def test_a_scan_with_an_odd_header(home: Path) -> None:
+    """ITK prints by itself what it thinks of one, with the file's name."""
+    scan = home / "unlabeled" / f"{PATIENT} schief.nii"
+    sitk.WriteImage(on_grid(subject(7)[0]), str(scan))
+    header = bytearray(scan.read_bytes())
+    (first,) = struct.unpack_from("<f", header, 280)
+    struct.pack_into("<f", header, 280, first * 1.02)
+    scan.write_bytes(header)
+    told = printed(*train_arguments(home, home / "Modell", steps=1))
+    assert_nameless(told, home)
+    assert "training on cpu" in told and "scales" not in told
+
+
+def test_a_lock_that_somebody_has_left_behind(home: Path) -> None:
+    dead = {
+        "user": "erika.klein",
+        "host": platform.node(),
+        "pid": 2**22 - 3,
+        "started": 1e9,
+        "job": "models/1/training",
+    }
+    (home / "Studie").mkdir()
+    (home / "Studie" / "training.lock").write_text(json.dumps(dead), encoding="utf-8")
+    told = printed(*train_arguments(home, home / "Modell", "--study", home / "Studie", steps=1))
+    assert_nameless(told, home)
+    assert "<study>: the training of somebody on a computer has ended without a word" in told
+
+
+def test_check_and_comparison(home: Path, model: Path) -> None:
+    study = Study.from_folders(home / "images", home / "labels", home / "unlabeled", tiny_bundle().settings)
+    study.unlabeled.append(home / "scans" / f"{PATIENT}, Otto.nii.gz")
+    study.save(home / "Studie")
+    told = printed("check", "--study", home / "Studie", code=3)
+    assert_nameless(told, home)
+    assert "unlabeled scan 3: " in told
+    wrong = ["--prediction", home / "scans", "--reference", home / "labels", "--output", home / "Bericht"]
+    told = printed("evaluate", *wrong, code=2)
+    assert_nameless(told, home)
+    assert "<reference>: has no prediction; add one named <reference> to <prediction>" in told
+
+
+def test_unpaired_names_and_damaged_lists(home: Path, model: Path) -> None:
+    (home / "labels" / f"{PATIENT} Kopf 1.seg.nrrd").unlink()
+    told = printed(*train_arguments(home, home / "neu", steps=1), code=2)
+    assert_nameless(told, home)
+    assert "<atlas-images>: has no label map" in told
+    (home / "Studie").mkdir()
+    scan = {"0": {"image": f"{home}/{PATIENT}.nii"}}
+    study = {"format": 1, "atlases": scan, "unlabeled": [], "labels": [], "settings": {}}
+    (home / "Studie/study.json").write_text(json.dumps(study), encoding="utf-8")
+    told = printed("train", "--study", home / "Studie", "--output", home / "neu", code=2)
+    assert_nameless(told, home)
+    assert "is damaged" in told
+    header = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = {PATIENT}.raw\n"
+    )
+    (home / "eins.mhd").write_text(header, encoding="utf-8")
+    (home / "Liste.txt").write_text("eins.mhd\n", encoding="utf-8")
+    batch = ["--list", home / "Liste.txt", "--output", home / "mehr", "--table", home / "t.csv", "--device", "cpu"]
+    told = printed("segment", "--model", model, *batch, code=2)
+    assert_nameless(told, home)
+    assert "1 failed of 1" in told
+
+
+def test_relative_paths(home: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    told = printed("segment", "--model", "Modell", "--input", "scans", "--output", f"{PATIENT} neu", code=2)
+    assert_nameless(told, home)
+    assert "scan 1 -> label map 1" in told and "scan 2: " in told
+    told = printed("train", "--study", f"{PATIENT} Studie", "--output", "neu", code=2)
+    assert_nameless(told, home)
+    assert told.startswith("brbs: <study>")
+
+
+def test_every_option_that_takes_a_path_is_known() -> None:
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    private = ("train", "segment", "rank", "check", "evaluate", "worker")
+    options = [action for name in private for action in commands.choices[name]._actions]
+    paths = {action.dest for action in options if str(action.metavar).startswith(("DIR", "FILE", "MODEL"))}
+    assert paths and paths <= hidden_names.ENGINES_OWN | hidden_names.SCANS
+
+
 def test_longer_names_and_words_that_hold_a_name(tmp_path: Path) -> None:
     first, tenth = tmp_path / "scan 1", tmp_path / "scan 10.nii.gz"
     call_scans([first, tenth, tmp_path / "12.nrrd", tmp_path / "4711.nrrd"], "unlabeled scan")
@@ -167,11 +253,14 @@ def test_longer_names_and_words_that_hold_a_name(tmp_path: Path) -> None:
     assert hidden(f"{first}: bad; {first} and {tenth}") == (
         "unlabeled scan 1: bad; unlabeled scan 1 and unlabeled scan 2"
     )
-    assert hidden(f"{first / 'IM 1, Anna.dcm'}: bad") == "unlabeled scan 1: bad"
+    assert hidden(f"{first / 'IM:1, Anna.dcm'}: bad") == "unlabeled scan 1: bad"
+    assert hidden("scan 1_probability_2.nii.gz, .partial_scan 1") == (
+        "unlabeled scan 1_probability_2.nii.gz, .partial_unlabeled scan 1"
+    )
     assert hidden("scan 1, scan 10: kept; scans 1-10, step 12, 4711") == (
         "unlabeled scan 1, unlabeled scan 2: kept; scans 1-10, step 12, unlabeled scan 4"
     )
-    assert hidden(f"{tmp_path}") == f"{tmp_path}"
+    assert hidden(f"{tmp_path / 'Anna.raw'}: bad") == "<folder of scans>: bad"
     call_folder(tmp_path, "study")
     assert hidden(f"{tmp_path / 'study.json'}: bad") == str(Path("<study>/study.json")) + ": bad"
 
