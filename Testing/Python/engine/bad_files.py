@@ -118,6 +118,21 @@ def loop(path: Path) -> None:
     os.symlink(path.name, path)
 
 
+def folder_loop(path: Path) -> None:
+    path.mkdir()
+    os.symlink(path, path / "again", target_is_directory=True)
+
+
+def without_directions(spacings: str) -> Callable[[bytes], bytes]:
+    """A NRRD header whose axes have lengths alone."""
+
+    def change(content: bytes) -> bytes:
+        content = line("space directions: (1,0,0) (0,1.5,0) (0,0,2)", f"spacings: {spacings}")(content)
+        return line("space origin: (5,-3,20)\n", "")(line("space: left-posterior-superior\n", "")(content))
+
+    return change
+
+
 def dicom(*shapes: tuple[int, int]) -> Make:
     """Writes a folder of slices of these sizes in one series."""
 
@@ -208,6 +223,7 @@ SCANS: dict[str, Make] = {
     "large.mha": changed(line(f"DimSize = {SIZES}", "DimSize = 1024 1024 2000")),
     "negative size.mha": changed(line(f"DimSize = {SIZES}", "DimSize = -16 20 16")),
     "negative spacing.nii": changed(patched(80, "f", -1.0)),
+    "negative spacing.nrrd": changed(without_directions("-1 1.5 2")),
     "negative spacing.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = -1 ")),
     "spacing 0.mha": changed(line("ElementSpacing = 1 ", "ElementSpacing = 0 ")),
     "origin NaN.mha": changed(line("Offset = 5", "Offset = nan")),
@@ -262,7 +278,7 @@ if os.name != "nt":
         "a pipe.nrrd": os.mkfifo,
         "a pipe.nii.gz": os.mkfifo,
     }
-    SCANS |= {"itself.nii.gz": loop, 'a "quote"\nand a line.nii.gz': changed(half)}
+    SCANS |= {"itself.nii.gz": loop, "a folder in itself": folder_loop, 'a "quote"\nand a line.nii.gz': changed(half)}
 
 LABEL_MAPS: dict[str, Make] = {
     "fractions.nii.gz": image(lambda array: array.astype(np.float32) + 0.5, labels=True),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,8 @@ from brbs.errors import InputError
 from brbs.image_files import bare_name, image_suffix
 from brbs.volumes import read_image, read_label_map
 
-NO_SCANS = ["not there.nii.gz", "empty folder", "a folder.nii.gz"]  # nothing at all, in a folder of scans
+# Nothing at all, in a folder of scans.
+NO_SCANS = sorted({"not there.nii.gz", "empty folder", "a folder.nii.gz", "a folder in itself"} & SCANS.keys())
 LABELS = ["the same everywhere.nii.gz"]  # no scan, but a label map
 
 
@@ -151,17 +155,17 @@ def test_a_name_that_is_no_utf_8_asks_for_another(latin: Path, own_study: Path, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's largest memory this way")
-def test_no_bad_file_takes_much_memory(home: Path) -> None:
-    """All scans, label maps and models, in a process of its own."""
-    program = "import sys; import test_bad_files; test_bad_files.read_all(sys.argv[1])"
-    command, child = [sys.executable, "-c", program, home], environment(Path(__file__).parent)
+def test_no_bad_file_takes_much_memory(model: Path, home: Path) -> None:
+    """All scans, label maps and models, and a batch of the scans, in a process of its own."""
+    program = "import sys; import test_bad_files; test_bad_files.read_all(*sys.argv[1:])"
+    command, child = [sys.executable, "-c", program, home, model], environment(Path(__file__).parent)
     done = subprocess.run(command, env=child, capture_output=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 2**30
 
 
-def read_all(home: str) -> None:
-    """Reads every bad file, and prints how much memory the process had at most."""
+def read_all(home: str, model: str) -> None:
+    """Reads every bad file, begins to segment each scan, and prints how much memory the process had at most."""
     from peak_memory import peak_memory
 
     models = Path(home, "models")
@@ -177,4 +181,12 @@ def read_all(home: str) -> None:
             make(folder / name)
             with contextlib.suppress(InputError):
                 read(folder / name)
+    named = {bare_name(name): name for name in SCANS if "\n" not in name}.values()
+    Path(home, "list.txt").write_text("".join(f"0/{name}\n" for name in named), encoding="utf-8")
+    batch = ["--list", Path(home, "list.txt"), "--output", Path(home, "out"), "--table", Path(home, "table.csv")]
+    with contextlib.redirect_stderr(io.StringIO()):
+        assert run(["segment", "--model", model, *batch, "--device", "cpu"]) == 2
+    with Path(home, "table.csv").open(encoding="utf-8-sig", newline="") as stream:
+        states = Counter(row["state"] for row in csv.DictReader(stream))
+    assert states == {"failed": len(named)}, states
     print(peak_memory())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from tiny_study import on_grid, run, subject, train_arguments, write_study
 
 from brbs.errors import InputError
 from brbs.label_schema import Label, LabelSchema
@@ -291,3 +292,19 @@ def test_impossible_schemas_are_refused() -> None:
     for values in ([0], [2, 2], range(1, 257)):
         with pytest.raises(InputError):
             LabelSchema(tuple(Label(value, "x", (0, 0, 0)) for value in values))
+
+
+@pytest.mark.parametrize("value", [70_000, 2**31 - 1])
+def test_label_values_beyond_16_bits_come_out_as_they_went_in(value: int, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study")
+    for number, path in enumerate(sorted((study / "labels").iterdir())):
+        labels = subject(number)[1].astype(np.int32)
+        labels[labels == 70] = value
+        path.unlink()
+        sitk.WriteImage(on_grid(labels), str(study / f"labels/atlas {number}.nii.gz"))
+    assert run(train_arguments(study, tmp_path / "model", steps=1)) == 0
+    scan, target = study / "unlabeled/scan 100.nii.gz", tmp_path / "out.nrrd"
+    assert run(["segment", "--model", tmp_path / "model", "--input", scan, "--output", target, "--device", "cpu"]) == 0
+    assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(target))))) <= {0, 3, value}
+    described = json.loads((tmp_path / "model/model.json").read_text(encoding="utf-8"))
+    assert [label["value"] for label in described["labels"]] == [3, value]

@@ -68,6 +68,18 @@ def test_chosen_node_is_reused_and_file_is_read_in_place(logic, model: Path, tmp
     assert (tmp_path / "scan.nrrd").is_file()
 
 
+def test_worker_names_nobody_in_its_log(logic, monkeypatch) -> None:
+    started, start = [], logic.worker._engine.start
+
+    def watched(command, *rest):
+        started.append(command)
+        return start(command, *rest)
+
+    monkeypatch.setattr(logic.worker._engine, "start", watched)
+    logic.worker.start()
+    assert started[0][:4] == ["-m", "brbs", "--hide-names", "worker"]
+
+
 def test_killed_worker_is_told_and_the_next_click_works(logic, model: Path) -> None:
     volumeNode = addSubject(0)[0]
     run = logic.startSegmentation(volumeNode, model, device="cpu")
