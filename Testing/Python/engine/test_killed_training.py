@@ -115,13 +115,18 @@ def assert_little_lost(told: list[dict], progress: dict) -> None:
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_nothing_but_the_last_moments_is_lost(study: Path, tmp_path: Path, kills: int) -> None:
     draw, output, killed_while_training = random.Random(5), tmp_path / "Modell", 0
-    for _ in range(kills):
+    for kill in range(kills):
         before = saved(output)
         told = len(losses(output))
         resume = ["--resume"] if before else []
         child = start(train_arguments(study, output, *resume, steps=LONG))
         end = time.monotonic() + 60
-        while not (output / "training/last.pt").exists() and child.is_alive() and time.monotonic() < end:
+        # Every second one only when it trains; the others also while it starts.
+        while (
+            child.is_alive()
+            and time.monotonic() < end
+            and not (len(losses(output)) > told if kill % 2 else (output / "training/last.pt").exists())
+        ):
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 1.0))
         assert child.is_alive(), "it must not end by itself"
@@ -135,7 +140,7 @@ def test_nothing_but_the_last_moments_is_lost(study: Path, tmp_path: Path, kills
             killed_while_training += 1
             assert_little_lost(new, after)
             assert new[0]["step"] == (before["step"] + 1 if before else 1)
-    assert killed_while_training, "else nothing was tried"
+    assert killed_while_training >= kills // 2, "else little was tried"
 
     steps = after["step"] + 2
     assert run(train_arguments(study, output, "--resume", steps=steps)) == 0

@@ -19,7 +19,7 @@ from brbs.trainer import Budget
 
 STEPS, PAUSES = 2000, 20
 SETTLED = 0.7  # of the training; all phases have begun then
-MOST_GROWTH = 8 * 2**20  # bytes, from there on
+MOST_GROWTH = 3 * 2**20  # bytes, from there on
 
 
 def resident() -> int:
