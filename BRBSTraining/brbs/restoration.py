@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -53,7 +53,7 @@ class _Slab:
         """Background included."""
         return len(self._planes)
 
-    def able(self, part: tuple[slice, ...]) -> list[int]:
+    def able(self, part: tuple[slice, ...]) -> Sequence[int]:
         """Structures that can be the most probable class somewhere between the voxels of a part (z, y, x)."""
         return (np.flatnonzero(self._able[(slice(None), *part)].any(axis=(1, 2, 3))) + 1).tolist()
 
@@ -62,9 +62,8 @@ class _Slab:
         """Bool (K - 1, planes, H, W): where structures have more than the mean of all classes."""
         return self._planes[1:] > self._planes.max(0) - np.float32(_HOPELESS)
 
-    def image(self, index: int, part: tuple[slice, ...] = (slice(0, None),) * 3) -> sitk.Image:
+    def image(self, index: int, part: tuple[slice, ...]) -> sitk.Image:
         """The logarithm of a class's probability at the finer voxels of a part (z, y, x), in the grid frame."""
-        part = tuple(slice(*axis.indices(size)) for axis, size in zip(part, self._planes.shape[1:]))
         around = [
             slice(max(0, axis.start - _REACH), axis.stop + _REACH) if factor > 1 else axis
             for axis, factor in zip(part, self._factors)
@@ -132,7 +131,8 @@ class Restoration:
             planes: float (K, planes, H, W), not negative, class 0 is the background.
         """
         last = first + planes.shape[1]
-        logs = np.log(np.maximum(planes, np.float32(math.exp(_LEAST))), dtype=np.float32)
+        logs = np.maximum(planes, math.exp(_LEAST), dtype=np.float32)
+        np.log(logs, out=logs)
         if first:
             logs, first = np.concatenate([self._kept, logs], axis=1), first - self._kept.shape[1]
         low, high = self._done, np.inf if last == self._lattice.size[2] else float(last - self._reach)
@@ -143,43 +143,33 @@ class Restoration:
 
     def _fill(self, slab: _Slab) -> None:
         """The voxels that belong to a slab."""
-        box = self._box(slab.low, slab.high)
-        if self._keep:
-            self._fill_all(box, slab)
-        else:
-            for brick in _bricks(box):
-                self._fill_brick(brick, slab)
-
-    def _fill_all(self, box: tuple[slice, ...], slab: _Slab) -> None:
-        """The voxels of a box (z, y, x) that belong to a slab, and the probabilities of all classes there."""
-        if any(part.stop <= part.start for part in box):
-            return
-        if not len(self._maps):
+        if self._keep and not len(self._maps):
             self._maps = np.zeros((slab.class_count, *self._classes.shape), np.float32)
-        inside = self._inside(box, slab)
-
-        def membership(index: int) -> sitk.Image:
-            found = self._resampled(slab.image(index), box, index)
-            np.copyto(self._maps[index][box], sitk.GetArrayViewFromImage(found), where=inside)
-            return found
-
-        np.copyto(self._classes[box], running_argmax(membership, range(slab.class_count)), where=inside)
-        maps = self._maps[(slice(None), *box)]
-        np.multiply(np.exp(maps), maps > _LEAST + _OF_NOTHING, out=maps, where=inside)
-        np.divide(maps, np.maximum(maps.sum(0), math.exp(_LEAST)), out=maps, where=inside)
+            self._maps[0] = 1
+        for brick in _bricks(self._box(slab.low, slab.high)):
+            self._fill_brick(brick, slab)
 
     def _fill_brick(self, brick: tuple[slice, ...], slab: _Slab) -> None:
         """The voxels of a brick (z, y, x) that belong to a slab."""
         part = self._part(brick, slab)
         able = slab.able(part)
+        if self._keep and all(along.stop > along.start for along in part):
+            able = range(1, slab.class_count)
         if not able:
             return  # background, as all voxels are from the outset
+        inside, found = self._inside(brick, slab), self._maps[(slice(None), *brick)]
 
         # The same part for all of them: places are rounded alike, so that equals stay equal.
         def membership(index: int) -> sitk.Image:
-            return self._resampled(slab.image(index, part), brick, index)
+            image = self._resampled(slab.image(index, part), brick, index)
+            if self._keep:
+                np.copyto(found[index], sitk.GetArrayViewFromImage(image), where=inside)
+            return image
 
-        np.copyto(self._classes[brick], running_argmax(membership, [0, *able]), where=self._inside(brick, slab))
+        np.copyto(self._classes[brick], running_argmax(membership, [0, *able]), where=inside)
+        if self._keep:
+            np.multiply(np.exp(found), found > _LEAST + _OF_NOTHING, out=found, where=inside)
+            np.divide(found, np.maximum(found.sum(0), math.exp(_LEAST)), out=found, where=inside)
 
     def _resampled(self, source: sitk.Image, box: tuple[slice, ...], index: int) -> sitk.Image:
         """The logarithm of a class's probability at the voxels of a box (z, y, x)."""
