@@ -17,9 +17,8 @@ from .image_files import bare_name
 if TYPE_CHECKING:
     from .study import Study
 
-ENGINES_OWN = frozenset(
-    {"study", "model", "output", "job", "folder", "table"}
-)  # options: the engine names what is there
+# Options that take paths: of files and folders in which the engine names what is there, and in which others do.
+ENGINES_OWN = frozenset({"study", "model", "output", "job", "folder", "table"})
 SCANS = frozenset({"atlas_images", "atlas_labels", "unlabeled", "dataset", "validation_images", "validation_labels"})
 SCANS |= {"input", "list", "prediction", "reference", "images", "style", "space", "space_labels"}
 SHORTEST_NAME, FEWEST_DIGITS = 3, 4  # of words that can be somebody's; shorter ones are words, steps and sizes
