@@ -40,18 +40,24 @@ def main() -> None:
     points = {}
     for folder in chosen.models:
         points[folder.name] = found = pairs_of(folder, pairs)
-        cases = spearmanr(*found.mean(1).T).statistic
-        each = " ".join(f"{spearmanr(*structure.T).statistic:.2f}" for structure in found.transpose(1, 0, 2))
-        expected, true = found.mean((0, 1))
+        cases = spearmanr(*np.nanmean(found, 1).T).statistic
+        each = " ".join(f"{spearmanr(*known(structure).T).statistic:.2f}" for structure in found.transpose(1, 0, 2))
+        expected, true = known(found).mean(0)
         print(f"{folder.name}: {expected:.3f} expected, {true:.3f} true; rank correlation over the {len(found)} scans "
               f"{cases:.2f}, by structure {each}", flush=True)  # fmt: skip
-    everything = np.concatenate([found.reshape(-1, 2) for found in points.values()])
+    everything = np.concatenate([known(found) for found in points.values()])
     print(f"all: n = {len(everything)}, rank correlation {spearmanr(*everything.T).statistic:.2f}")
     draw(points, everything, chosen.output / "confidence.png")
 
 
+def known(found: np.ndarray) -> np.ndarray:
+    """Pairs (n, 2) of the structures that were found or expected, and are there."""
+    pairs = found.reshape(-1, 2)
+    return pairs[np.isfinite(pairs).all(1)]
+
+
 def pairs_of(folder: Path, pairs: list[tuple[Path, Path]]) -> np.ndarray:
-    """Confidence and true Dice of a model, (scans, structures, 2)."""
+    """Confidence and true Dice of a model, (scans, structures, 2); NaN where there is none."""
     bundle, device = ModelBundle.load(folder), torch.device("cpu")
     predictor, confidence = Predictor(bundle, device), Confidence(bundle, device)
     found = []
@@ -62,7 +68,7 @@ def pairs_of(folder: Path, pairs: list[tuple[Path, Path]]) -> np.ndarray:
         arrays = (sitk.GetArrayFromImage(labels) for labels in (segmentation.labels, read_label_map(reference)))
         true = dice(*arrays, bundle.schema.values)
         found.append([(told[label.name], true[label.value]) for label in bundle.schema.labels])
-    return np.array(found)
+    return np.array(found, float)
 
 
 def draw(points: dict[str, np.ndarray], everything: np.ndarray, path: Path) -> None:
@@ -70,7 +76,7 @@ def draw(points: dict[str, np.ndarray], everything: np.ndarray, path: Path) -> N
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     for name, found in points.items():
-        left.plot(*found.reshape(-1, 2).T, ".", alpha=0.5, label=name)
+        left.plot(*known(found).T, ".", alpha=0.5, label=name)
     left.legend(fontsize=8)
     groups = np.array_split(everything[everything[:, 0].argsort()], BINS)
     right.errorbar(
