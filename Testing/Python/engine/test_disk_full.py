@@ -14,7 +14,7 @@ from tiny_model import tiny_bundle
 from tiny_study import content, on_grid, run
 from tiny_training import train
 
-from brbs.bundle_file import export_bundle
+from brbs.bundle_file import export_bundle, import_bundle
 from brbs.errors import InputError
 from brbs.job import EVENTS_FILE, JobReader, JobWriter
 from brbs.model import ModelBundle
@@ -76,6 +76,15 @@ def test_exported_file_is_whole_or_not_there(model: Path, tmp_path: Path) -> Non
     with no_file_longer_than(50_000), pytest.raises(InputError, match=r"Modell\.zip: cannot be written .*disk space"):
         export_bundle(model, target)
     assert not list(tmp_path.iterdir())
+
+
+def test_imported_model_is_whole_or_not_there(model: Path, tmp_path: Path) -> None:
+    export_bundle(model, tmp_path / "model.zip")
+    (tmp_path / "models").mkdir()
+    with no_file_longer_than(5000), pytest.raises(InputError, match="space|large"):
+        import_bundle(tmp_path / "model.zip", tmp_path / "models")
+    assert not content(tmp_path / "models")
+    assert import_bundle(tmp_path / "model.zip", tmp_path / "models").name == "model"
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
