@@ -126,11 +126,8 @@ def _call_words(paths: Iterable[Path], told: _Told) -> None:
 def _know(path: str | Path, told: _Told) -> None:
     """Keeps a path in each form in which a message may hold it."""
     whole = os.path.abspath(path)
-    for form in (
-        whole,
-        Path(whole).as_posix(),
-        whole.replace("\\", "\\\\"),
-    ):  # the last as Python's own errors quote it
+    quoted = whole.replace("\\", "\\\\")  # as Python's own errors do on Windows
+    for form in (whole, Path(whole).as_posix(), quoted):
         if len(form) > len(Path(whole).anchor):
             _keep(form, told)
 

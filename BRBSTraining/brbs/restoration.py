@@ -59,7 +59,7 @@ class _Slab:
 
     @cached_property
     def _able(self) -> np.ndarray:
-        """Bool (K - 1, planes, H, W): where structures have more than the mean of all classes."""
+        """Bool (K - 1, planes, H, W): where structures are not hopelessly less probable than another class."""
         return self._planes[1:] > self._planes.max(0) - np.float32(_HOPELESS)
 
     def image(self, index: int, part: tuple[slice, ...]) -> sitk.Image:
