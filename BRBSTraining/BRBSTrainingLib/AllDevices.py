@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .Engine import NAMELESS
 
 ALL_GPUS = "cuda:all"  # beside the engine's names of devices
-LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "gpu"]
+LAUNCHER = ["-m", "brbs.torchrun", "--standalone", "--nproc-per-node", "gpu"]
 CONNECTABLE = os.name != "nt"  # PyTorch for Windows has no NCCL
 
 

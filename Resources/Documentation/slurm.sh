@@ -13,6 +13,6 @@ study=$1 model=$2
 resume=
 if [[ -f $model/training/last.pt ]]; then resume=--resume; fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
-srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node 4 --max-restarts 3 \
+srun python -m brbs.torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node 4 --max-restarts 3 \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:29500" \
     -m brbs --hide-names train --study "$study" --output "$model" $resume

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 from children import environment
 from dicom_series import write_series
+from launched import needs_processes
 from tiny_model import tiny_bundle
 from tiny_study import ORIGIN, SPACING, on_grid, subject, train_arguments, write_study
 
@@ -132,6 +133,24 @@ def test_unforeseen_errors(home: Path, model: Path) -> None:
     told = printed("segment", *arguments, code=2, PYTHONPATH=path)
     assert_nameless(told, home)
     assert "Traceback" in told and "ValueError" in told and "scan 1" in told
+
+
+@needs_processes
+def test_launcher_of_several_processes(home: Path) -> None:
+    """PyTorch's launcher tells by itself of a process that has died, by lines of code and the computer's name."""
+    dies = "import os\nif os.environ.get('RANK') == '1':\n    import brbs.trainer\n"
+    dies += "    brbs.trainer.Trainer.run = lambda self: os.kill(os.getpid(), 9)\n"
+    (home / "broken").mkdir()
+    (home / "broken" / "sitecustomize.py").write_text(dies, encoding="utf-8")
+    command = [sys.executable, "-m", "brbs.torchrun", "--standalone", "--nproc-per-node", "2", "-m", "brbs"]
+    command += ["--hide-names", *train_arguments(home, home / "Modell")]
+    variables = environment(home / "broken", OMP_NUM_THREADS="1")
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, encoding="utf-8", timeout=100)
+    told = done.stdout + done.stderr
+    assert done.returncode in (2, 128 + 9), "of the process that was noticed first"
+    assert_nameless(told, home)
+    assert platform.node() not in told and "Traceback" not in told
+    assert "training on cpu" in told and "failed (exitcode: " in told
 
 
 def test_worker(home: Path, model: Path) -> None:

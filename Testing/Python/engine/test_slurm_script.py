@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).resolve().parents[3] / "Resources/Documentation/slurm.sh
 STAND_INS = {
     "scontrol": 'printf "%s\\n" node1 node2',
     "srun": 'exec "$@"',
-    "torchrun": 'printf "%s\\n" "$@"',
+    "python": 'printf "%s\\n" "$@"',
 }
 
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def started(model: Path, tmp_path: Path) -> list[str]:
-    """The words that torchrun gets from the script, on two nodes of which nothing is real."""
+    """The words that Python gets from the script, on two nodes of which nothing is real."""
     programs = tmp_path / "programs"
     programs.mkdir(exist_ok=True)
     for name, what in STAND_INS.items():

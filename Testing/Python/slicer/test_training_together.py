@@ -65,7 +65,7 @@ def test_chosen_together_they_are_launched_and_alone_one_works(selector, applica
     devices.show([ONE, TWO, CPU])
     selector.setCurrentIndex(selector.count - 1)
     command = " ".join(trainCommand(["--study", "S"], devices.device))
-    launcher = "-m torch.distributed.run --standalone --nproc-per-node gpu"
+    launcher = "-m brbs.torchrun --standalone --nproc-per-node gpu"
     assert command == f"{launcher} -m brbs --hide-names train --study S --device cuda"
     assert oneDevice(devices.device) == "cuda"
     assert trainCommand([], "cuda:1") == ["-m", "brbs", "--hide-names", "train", "--device", "cuda:1"]
