@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import sys
 import typing
 from pathlib import Path
@@ -22,8 +21,7 @@ def main() -> typing.NoReturn:
     words = sys.argv[1:]
     hide_names(parser().parse_args(words[words.index("brbs") + 1 :]))
     call_folder(Path(sys.executable).parent, "python")
-    for host in {platform.node(), socket.getfqdn()}:
-        call_people("", host)
+    call_people("", platform.node())
     # PyTorch's C++ code prints past all streams, and warns of connections by names of computers.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.exit(_launched(words))
