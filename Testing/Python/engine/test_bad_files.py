@@ -164,6 +164,21 @@ def test_no_bad_file_takes_much_memory(model: Path, home: Path) -> None:
     assert int(done.stdout) < 2**30
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's largest memory this way")
+@pytest.mark.parametrize("command", ["train_on", "segment", "compar", "elsewhere"])
+def test_no_command_takes_much_memory(command: str) -> None:
+    """The tests above of one command, in a process of their own."""
+    program = "import pytest, peak_memory\n"
+    program += f"code = pytest.main([{__file__!r}, '-q', '-k', '{command} and not memory'])\n"
+    program += "print(f'{code:d} {peak_memory.peak_memory()}')"
+    child = environment(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", program], env=child, capture_output=True, text=True, timeout=600)
+    code, peak = map(int, done.stdout.splitlines()[-1].split())
+    assert code == 0, done.stdout
+    assert peak < 2**30
+
+
 def read_all(home: str, model: str) -> None:
     """Reads every bad file, begins to segment each scan, and prints how much memory the process had at most."""
     from peak_memory import peak_memory
