@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from children import environment
 from limits import no_file_longer_than
 from tiny_model import tiny_bundle
 from tiny_study import content, on_grid, run
@@ -123,3 +126,57 @@ def test_label_map_is_whole_or_not_there(study: Path, model: Path, tmp_path: Pat
     assert content(tmp_path) == before
     assert run(["segment", "--model", model, "--input", scan, "--output", target, "--device", "cpu"]) == 0
     assert sitk.ReadImage(str(target)).GetSize() == sitk.ReadImage(str(scan)).GetSize()
+
+
+def on_a_disk_of(size: str, disk: Path, program: str) -> list[str | Path]:
+    """A command that runs Python where a folder is a file system of its own, which ends with it."""
+    mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && exec "$3" -c "$4" "$2"'
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", size, disk, sys.executable, program]
+
+
+def test_all_of_it_on_a_small_disk(tmp_path: Path) -> None:
+    """What the limits above stand for, on a file system that is really full."""
+    tried = on_a_disk_of("1m", tmp_path, "")
+    if shutil.which("unshare") is None or subprocess.run(tried, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    program = "import sys, test_disk_full; test_disk_full.fill_and_go_on(*sys.argv[1:])"
+    command, child = on_a_disk_of("4m", tmp_path, program), environment(Path(__file__).parent)
+    done = subprocess.run(command, env=child, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def fill_and_go_on(disk: str) -> None:
+    """A training, a model, an export, a label map and an event find no room; when there is some again, all go on."""
+    folder, filler = Path(disk, "model"), Path(disk, "filler")
+    scan = on_grid(np.random.default_rng(0).random((20, 20, 20), np.float32))
+    train(folder, Budget(steps=2))
+    _fill(filler)
+    before = content(Path(disk))
+    attempts = {
+        "last.pt": lambda: train(folder, Budget(steps=4), resume=True),
+        r"segmentation-\w+\.safetensors": lambda: tiny_bundle(seed=1).save(folder),
+        "model.zip": lambda: export_bundle(folder, Path(disk, "model.zip")),
+        "labels.nrrd": lambda: write_image(scan, Path(disk, "labels.nrrd"), compress=False),
+        EVENTS_FILE: lambda: JobWriter(folder / "training").event("losses", step=3, text="x" * 20_000),
+    }
+    for name, attempt in attempts.items():
+        with pytest.raises(InputError, match=rf"{name}: cannot be written .*disk space"):
+            attempt()
+        left = content(Path(disk))
+        changing = {"model/training/job.json", f"model/training/{EVENTS_FILE}"}
+        assert left.keys() == before.keys(), name
+        assert all(left[path] == before[path] for path in left.keys() - changing), name
+    filler.unlink()
+    assert train(folder, Budget(steps=4), resume=True)[0].step == 4
+    ModelBundle.load(folder)
+
+
+def _fill(path: Path) -> None:
+    """Writes until the disk is full, but for some kilobytes."""
+    with path.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        stream.truncate(max(0, stream.tell() - 16_384))
