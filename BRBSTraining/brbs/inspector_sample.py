@@ -121,7 +121,7 @@ class SamplePath:
         Returns:
             Image (1, 1, D, H, W) and class indices (1, 1, D, H, W).
         """
-        image, labels, _ = generate_along(self._triple, self._flow_u, self._flow_l, alpha, beta, self.settings)
+        image, labels, *_ = generate_along(self._triple, self._flow_u, self._flow_l, alpha, beta, self.settings)
         return image, labels.argmax(1, keepdim=True)
 
     @torch.no_grad()

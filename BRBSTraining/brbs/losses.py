@@ -55,7 +55,7 @@ def box_sum(x: Tensor, window: int = LNCC_WINDOW) -> Tensor:
     return _BoxSum.apply(x, window)
 
 
-def lncc(a: Tensor, b: Tensor, window: int = LNCC_WINDOW) -> Tensor:
+def lncc(a: Tensor, b: Tensor) -> Tensor:
     """Squared local normalised cross correlation, mean over voxels: 1 for images alike up to contrast, 0 for strangers.
 
     Zero-padded sums with a constant window size and 1e-5 added to the product of the variance sums, as in the
@@ -65,8 +65,8 @@ def lncc(a: Tensor, b: Tensor, window: int = LNCC_WINDOW) -> Tensor:
         a, b: (N, 1, D, H, W).
     """
     a, b = a.float(), b.float()
-    sum_a, sum_b, sum_aa, sum_bb, sum_ab = box_sum(torch.stack([a, b, a * a, b * b, a * b]), window)
-    size = window**3
+    sum_a, sum_b, sum_aa, sum_bb, sum_ab = box_sum(torch.stack([a, b, a * a, b * b, a * b]))
+    size = LNCC_WINDOW**3
     cross = sum_ab - sum_a * sum_b / size
     # Rounding makes variances of flat areas negative, and two of them could cancel the 1e-5.
     variance_a = (sum_aa - sum_a * sum_a / size).clamp(min=0)

@@ -61,9 +61,9 @@ def draw_sample(learner: Learner, progress: float, generator: torch.Generator) -
     with _pseudo_labels_kept(learner, scans):
         triple = learner.draw(scans, progress, generator, atlas)
     alpha, beta = draw_path(settings.sampling, generator).to(data.device)
-    image, onehot, _ = generate(learner.applied(learner.registration), triple, alpha, beta, settings)
-    image = _recoloured(image, settings, generator)
-    return Sample(image[0, 0], onehot[0].argmax(0), atlas, scans, float(alpha), float(beta))
+    generated = generate(learner.applied(learner.registration), triple, alpha, beta, settings)
+    image = _recoloured(generated.image, settings, generator)
+    return Sample(image[0, 0], generated.labels[0].argmax(0), atlas, scans, float(alpha), float(beta))
 
 
 def _recoloured(image: Tensor, settings: Settings, generator: torch.Generator) -> Tensor:

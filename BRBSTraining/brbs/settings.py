@@ -91,7 +91,9 @@ class Settings:
     inverse_weight: float = _setting(0.1, "weight of the inverse consistency")
     mix_weight: float = _setting(0.01, "weight of the mix misalignment regularisation (MMR), on logits")
     teaching_weight: float = _setting(
-        0.5, "weight of Dice and cross entropy against the averaged network's output on the mixture"
+        0.5,
+        "weight of Dice and cross entropy against the averaged network's output on the mixture, whose scans it sees in"
+        " 0.8 to 1.2 times their size",
     )
     cross_entropy_weight: float = _setting(1.0, "weight of the cross entropy beside the Dice loss")
     class_balance: float = _setting(

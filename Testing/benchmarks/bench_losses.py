@@ -91,7 +91,7 @@ def engine_losses(learner: Learner, name: str, triple: Triple, fractions: Tensor
     def of_segmentation() -> Tensor:
         alpha, beta, gamma = fractions
         with torch.no_grad():
-            generated, target, passed = steps.generate(registration, triple, alpha, beta, PAPER)
+            generated, target, passed, _ = steps.generate(registration, triple, alpha, beta, PAPER)
             mixed, ends = steps.mixture(passed, triple.scan_2, gamma), torch.cat([passed, triple.scan_2])
         parts = generated, target, mixed, ends, gamma
         return steps.segmentation_losses(segmentation, *parts, PAPER)["segmentation_total"]

@@ -82,8 +82,8 @@ def triple():
 def test_sharp_samples_are_the_published_ones_without_the_blur(triple) -> None:
     shape = triple.scan_1.shape[2:]
     flow_u, flow_l = smooth_noise((1, 3, *shape), 1), smooth_noise((1, 3, *shape), 2)
-    sharp, labels, passed = generate_sharp(triple, flow_u, flow_l, torch.tensor(0.6), torch.tensor(0.5))
-    image, _, passed_published = generate_published(triple, flow_u, flow_l, torch.tensor(0.6), torch.tensor(0.5))
+    sharp, labels, passed, _ = generate_sharp(triple, flow_u, flow_l, torch.tensor(0.6), torch.tensor(0.5))
+    image, _, passed_published, _ = generate_published(triple, flow_u, flow_l, torch.tensor(0.6), torch.tensor(0.5))
     inner = (..., slice(3, -3), slice(3, -3), slice(3, -3))
     for found, expected in ((sharp, image), (passed, passed_published)):
         pair = torch.stack([found[inner].flatten(), expected[inner].flatten()])
@@ -94,6 +94,6 @@ def test_sharp_samples_are_the_published_ones_without_the_blur(triple) -> None:
 
 def test_without_deformation_and_style_a_sharp_sample_is_the_drawn_atlas(triple) -> None:
     rest, zero = torch.zeros(1, 3, *triple.scan_1.shape[2:]), torch.tensor(0.0)
-    image, labels, _ = generate_sharp(triple, rest, rest, zero, zero)
+    image, labels, *_ = generate_sharp(triple, rest, rest, zero, zero)
     torch.testing.assert_close(image, triple.atlas_image, rtol=0, atol=1e-4)
     torch.testing.assert_close(labels, triple.atlas_onehot, rtol=0, atol=1e-4)

@@ -1,0 +1,78 @@
+"""What the teacher says of scans: seen whole, in other sizes, asked for where the learning network sees them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_model import smooth_noise
+from tiny_study import SETTINGS
+from tiny_training import training_data
+
+from brbs import teacher as teacher_module
+from brbs.networks import RegistrationNet, SegmentationNet
+from brbs.steps import segmentation_step
+from brbs.teacher import SIZES, opinion
+from brbs.warp import identity_grid, sample_at
+
+SHAPE = (10, 12, 9)
+
+
+@pytest.fixture
+def positions() -> torch.Tensor:
+    """Of the scan's voxels, moved by about a voxel."""
+    grid = identity_grid(SHAPE, torch.device("cpu")).permute(0, 4, 1, 2, 3)
+    return grid + 0.2 * smooth_noise((1, 3, *SHAPE), 3)
+
+
+def shapes_seen(image: torch.Tensor, positions: torch.Tensor, draws: int) -> set[tuple[int, ...]]:
+    random, seen = torch.Generator().manual_seed(0), set()
+    for _ in range(draws):
+        opinion(lambda volume: seen.add(tuple(volume.shape[2:])) or volume, image, positions, random)
+    return seen
+
+
+def test_scans_are_seen_whole_in_each_size(positions) -> None:
+    expected = {tuple(round(edge * size) for edge in SHAPE) for size in SIZES}
+    assert shapes_seen(torch.rand(1, 1, *SHAPE), positions, 50) == expected
+    assert min(SIZES) < 1 < max(SIZES) and 1 in SIZES
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_said_of_a_place_is_found_there_whatever_the_size(size: float, positions, monkeypatch) -> None:
+    monkeypatch.setattr(teacher_module, "SIZES", (size,))
+    ramp = identity_grid(SHAPE, torch.device("cpu")).permute(0, 4, 1, 2, 3)[:, 1:2].contiguous()  # along H
+
+    def teacher(volume: torch.Tensor) -> torch.Tensor:
+        return torch.cat([volume, 3 * volume], dim=1)
+
+    found = opinion(teacher, ramp, positions, torch.Generator().manual_seed(0))
+    along = positions[:, 1:2].clamp(-1, 1)
+    torch.testing.assert_close(found, torch.cat([along, 3 * along], dim=1), rtol=0, atol=1e-4)
+
+
+def test_in_its_own_size_the_teacher_says_what_it_says_of_the_scan(monkeypatch) -> None:
+    monkeypatch.setattr(teacher_module, "SIZES", (1.0,))
+    network = SegmentationNet(3, (4, 4, 4))
+    image, positions = torch.rand(1, 1, *SHAPE), identity_grid(SHAPE, torch.device("cpu")).permute(0, 4, 1, 2, 3)
+    with torch.no_grad():
+        found = opinion(network, image, positions, torch.Generator())
+        torch.testing.assert_close(found, network(image), rtol=0, atol=1e-4)
+
+
+def test_mixtures_are_taught_by_what_the_teacher_says_of_the_scans_themselves() -> None:
+    """Scans are turned and bent for S; the teacher sees them as they are, and its words are turned and bent."""
+    data = training_data()
+    triple = data.draw_triple((0, 1), torch.Generator().manual_seed(1), "full")
+    seen: list[torch.Tensor] = []
+
+    def teacher(volume: torch.Tensor) -> torch.Tensor:
+        seen.append(volume)
+        return torch.cat([volume * share for share in range(data.class_count)], dim=1)
+
+    networks = SegmentationNet(data.class_count, (4, 4, 4)), teacher, RegistrationNet((4, 4, 4))
+    losses = segmentation_step(*networks, triple, SETTINGS, torch.Generator().manual_seed(2))
+    assert losses["segmentation_total"].isfinite() and len(seen) == 2
+    for volume, scan in zip(seen, data.scans[:2]):
+        there = identity_grid(data.shape, torch.device("cpu")).permute(0, 4, 1, 2, 3)
+        pair = torch.stack([sample_at(volume, there).flatten(), scan.flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.9
