@@ -34,6 +34,7 @@ _READERS |= dict.fromkeys((".mha", ".mhd"), "MetaImageIO")  # ITK's; it looks at
 
 LARGEST_VALUE = 1e30  # of scans, either sign; differences of larger ones are no float32
 LEAST_EDGE, LARGEST_EDGE = 1e-6, 1e4  # of a voxel, mm; ITK smooths nothing finer
+LEAST_COSINE = 1e-12  # of a direction; less is none
 FARTHEST = 1e7  # mm from the origin; with numbers that are much larger, ITK resamples for ever
 _WRITING_FAILED = "writing stopped before the end"
 
@@ -142,6 +143,8 @@ def _load(path: Path, pixel_type: int = sitk.sitkUnknown, components: bool = Fal
         with plain_errors(path):
             image = reader.Execute()
     _refuse_odd_geometry(image, path)
+    # What is left of rounding; of a matrix that holds numbers such as 1e-320, ITK's inverse is not a number.
+    image.SetDirection([0.0 if abs(cosine) < LEAST_COSINE else cosine for cosine in image.GetDirection()])
     return image
 
 

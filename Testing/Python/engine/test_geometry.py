@@ -7,11 +7,13 @@ from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as some
 from tiny_model import brightness_classes, tiny_bundle
+from tiny_study import on_grid
 
 from brbs.grid import WorkingGrid
 from brbs.predictor import Predictor
@@ -53,6 +55,18 @@ def test_turned_axes_of_unlike_steps(axes, turn, spacing, size, suffix, data) ->
     overlays(rotation @ axes, spacing, size, suffix, data, grid)
 
 
+@pytest.mark.parametrize("sine", [5e-324, 1e-200, 1e-14])
+def test_next_to_nothing_is_nothing(sine: float, tmp_path: Path) -> None:
+    """Of such directions ITK's own inverse holds NaN, or it warns of them."""
+    scan = on_grid(np.random.default_rng(0).random((5, 6, 7), np.float32))
+    scan.SetDirection((1, sine, 0, -sine, 1, 0, 0, 0, 1))
+    write_image(scan, tmp_path / "scan.nrrd")
+    read = read_image(tmp_path / "scan.nrrd")
+    assert read.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    there = read.TransformPhysicalPointToContinuousIndex(scan.TransformIndexToPhysicalPoint((3, 2, 1)))
+    np.testing.assert_allclose(there, (3, 2, 1), atol=1e-6)
+
+
 def overlays(direction, spacing, size, suffix, data, grid: WorkingGrid) -> None:
     """Whether a marked cube of 3 voxels is found where it was, within half a voxel."""
     corner = [data.draw(some.integers(0, edge - 3), label="corner") for edge in size]
@@ -69,9 +83,9 @@ def overlays(direction, spacing, size, suffix, data, grid: WorkingGrid) -> None:
         write_label_map(segmented(path, grid), result)
         labels = read_label_map(result)
     found = np.argwhere(sitk.GetArrayViewFromImage(labels)).mean(axis=0)[::-1]
-    in_patient = labels.TransformContinuousIndexToPhysicalPoint(found.tolist())
-    in_scan = scan.TransformPhysicalPointToContinuousIndex(in_patient)
-    np.testing.assert_allclose(in_scan, np.add(corner, 1), atol=0.5)
+    middle = scan.TransformIndexToPhysicalPoint([edge + 1 for edge in corner])
+    off = np.subtract(labels.TransformContinuousIndexToPhysicalPoint(found.tolist()), middle)
+    np.testing.assert_allclose(direction.T @ off / spacing, 0, atol=0.5)
 
 
 def segmented(path: Path, grid: WorkingGrid) -> sitk.Image:
