@@ -19,7 +19,10 @@ def main() -> typing.NoReturn:
     the computer's name. Here its exit code is passed on, and the process's own message stands for itself.
     """
     words = sys.argv[1:]
-    hide_names(parser().parse_args(words[words.index("brbs") + 1 :]))
+    begin = words.index("-m") + 2 if "-m" in words else 0
+    if words[begin - 2 : begin] != ["-m", "brbs"]:
+        sys.exit("brbs.torchrun: give the options of torchrun, then -m brbs --hide-names and a command of brbs")
+    hide_names(parser().parse_args(words[begin:]))
     call_folder(Path(sys.executable).parent, "python")
     call_people("", platform.node())
     # PyTorch's C++ code prints past all streams, and warns of connections by names of computers.
