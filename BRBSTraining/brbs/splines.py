@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @lru_cache(maxsize=256)
@@ -20,11 +22,30 @@ def refinement(count: int, factor: int) -> np.ndarray:
         (factor count, count) float32; times the values it gives those in the middle of the finer voxels, and the end's
         own value beyond an end.
     """
-    if count == 1:
-        return np.ones((factor, 1), np.float32)
     places = (np.arange(factor * count) - (factor - 1) / 2) / factor
+    return _through(count, places.clip(0, count - 1))
+
+
+@lru_cache(maxsize=256)
+def resizing(count: int, size: int) -> np.ndarray:
+    """The same spline at other equally spaced places, the first and the last of which stay where they are.
+
+    Args:
+        count: of the values.
+        size: of the places.
+
+    Returns:
+        (size, count) float32.
+    """
+    return _through(count, np.linspace(0, count - 1, size))
+
+
+def _through(count: int, places: np.ndarray) -> np.ndarray:
+    """(places, count) float32: how much each value counts at places in 0..count - 1."""
+    if count == 1:
+        return np.ones((len(places), 1), np.float32)
     nodes = _mirrored(np.arange(count), count)
-    return np.linalg.solve(nodes.T, _mirrored(places.clip(0, count - 1), count).T).T.astype(np.float32)
+    return np.linalg.solve(nodes.T, _mirrored(places, count).T).T.astype(np.float32)
 
 
 def _mirrored(places: np.ndarray, count: int) -> np.ndarray:
@@ -57,3 +78,20 @@ def refined(values: np.ndarray, part: Sequence[slice], factors: Sequence[int]) -
         rows = refinement(values.shape[axis], factor)[along.start * factor : along.stop * factor]
         values = np.moveaxis(np.tensordot(rows, values, (1, axis)), 0, axis)
     return np.ascontiguousarray(values)
+
+
+def resized(volume: Tensor, shape: Sequence[int]) -> Tensor:
+    """A volume in another number of voxels, whose corners stay at the corners.
+
+    Args:
+        volume: float32 (N, C, D, H, W).
+        shape: (D, H, W) to come.
+
+    Returns:
+        float32 (N, C, *shape).
+    """
+    for axis, size in enumerate(shape, start=2):
+        if volume.shape[axis] != size:
+            rows = torch.from_numpy(resizing(volume.shape[axis], size)).to(volume.device)
+            volume = torch.tensordot(rows, volume, ([1], [axis])).movedim(0, axis)
+    return volume

@@ -5,13 +5,14 @@ A network says a little else of a scan in each size, and the mean is nearer to t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .warp import sample_within
+from .splines import resized
+from .warp import sample_at
 
 SIZES = (0.8, 0.9, 1.0, 1.1, 1.2)  # in which networks have seen scans, see `brbs.augmentation.SCALE_RANGE`
 
@@ -19,7 +20,9 @@ SIZES = (0.8, 0.9, 1.0, 1.1, 1.2)  # in which networks have seen scans, see `brb
 def opinion(
     teacher: Callable[[Tensor], Tensor], image: Tensor, positions: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Logits of a scan that the teacher sees whole, in a random one of :data:`SIZES`.
+    """Logits of a scan that the teacher sees in a random one of :data:`SIZES`.
+
+    Where voxels are coarse, linear interpolation of logits would wear small structures down: splines bring them back.
 
     Args:
         teacher: gives logits (1, K, *shape) of a volume (1, 1, *shape) of any shape.
@@ -31,6 +34,13 @@ def opinion(
         (1, K, *shape) float32.
     """
     size = SIZES[int(torch.randint(len(SIZES), (1,), generator=generator))]
-    shape = [max(1, round(edge * size)) for edge in image.shape[2:]]
-    logits = teacher(F.interpolate(image, size=shape, mode="trilinear", align_corners=True))
-    return sample_within(logits, positions)
+    shape = tuple(positions.shape[2:])
+    seen = sample_at(image, _spread(positions, [max(1, round(edge * size)) for edge in shape]))
+    return resized(teacher(seen).float(), shape)
+
+
+def _spread(positions: Tensor, shape: Sequence[int]) -> Tensor:
+    """The same stretch of space in another number of voxels, (1, 3, *shape)."""
+    if tuple(positions.shape[2:]) == tuple(shape):
+        return positions
+    return F.interpolate(positions, size=tuple(shape), mode="trilinear", align_corners=True)

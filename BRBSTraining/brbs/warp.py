@@ -64,12 +64,6 @@ def sample_at(source: Tensor, positions: Tensor) -> Tensor:
     return sample(source, positions.permute(0, 2, 3, 4, 1))
 
 
-def sample_within(source: Tensor, positions: Tensor) -> Tensor:
-    """As :func:`sample_at`; outside lies what is on the faces."""
-    grid = positions.permute(0, 2, 3, 4, 1)
-    return F.grid_sample(source.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
-
-
 def onehot_at(labels: Tensor, positions: Tensor, classes: int) -> Tensor:
     """:func:`sample_at` of a one-hot label map, which is never made: eight weights a voxel, however many classes.
 
