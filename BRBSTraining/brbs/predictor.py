@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from .model import ModelBundle
 from .region_edge import classes_at_edge
 from .restoration import Restoration
 from .slice_borders import SliceBorder, along_slices, slice_borders
+from .splines import resized
 from .windows import slabs
 
 LEAST_WINDOW = 16  # voxels of an edge
@@ -31,10 +32,13 @@ class Windows:
         at_once: windows in one pass of the network.
         divisor: windows have the working grid's edges divided by this; the network then sees less around each voxel
             than it was trained with.
+        sizes: in which the window is seen that shows what the atlases show, if it is as large as the working grid; the
+            mean of what networks say of them is nearer to the truth.
     """
 
     at_once: int = 2
     divisor: int = 1
+    sizes: tuple[float, ...] = (0.9, 1.0, 1.1)
 
     def shape(self, grid: tuple[int, int, int]) -> tuple[int, ...]:
         """Edges (d, h, w) of a window, for a working grid (D, H, W)."""
@@ -148,24 +152,34 @@ class Predictor:
 
         Volumes larger than a window, which is as large as the working grid unless :attr:`windows` says else, are seen
         through overlapping ones; ``check`` is called before each pass of the network. Where the working grid begins at
-        ``home`` (z, y, x) in the volume, the window there decides.
+        ``home`` (z, y, x) in the volume, the window there decides, and is seen in several sizes.
 
         Yields:
             Index of the first plane, and float32 (K, planes, H, W).
         """
 
-        def classify(seen: Tensor) -> Tensor:
-            check()
-            return self._classify(seen)
+        def classify(seen: Tensor, at_home: bool) -> Tensor:
+            return self._classify(seen, self.windows.sizes if at_home else (1.0,), check)
 
         window = self.windows.shape(self.grid.shape)
         whole = home if window == self.grid.shape else None  # smaller windows show nothing as training did
         yield from slabs(volume, window, classify, self.device, self.windows.at_once, whole)
 
-    def _classify(self, windows: Tensor) -> Tensor:
+    def _classify(self, windows: Tensor, sizes: Sequence[float], check: Callable[[], None]) -> Tensor:
+        """Class probabilities (N, K, d, h, w) of windows (N, 1, d, h, w): of their mean logits in some sizes."""
+        total = torch.zeros((), device=self.device)
+        for size in sizes:
+            check()
+            total = total + self._logits(windows, size)
+        return (total / len(sizes)).softmax(1)
+
+    def _logits(self, windows: Tensor, size: float) -> Tensor:
+        """Logits of windows that the network sees in so many times their size, in their own voxels."""
+        shape = windows.shape[2:]
+        seen = resized(windows, [max(1, round(edge * size)) for edge in shape]).clamp(0, 1)
         with autocast(self.device):
-            logits = self.network(windows.contiguous(memory_format=memory_format(self.device)))
-        return logits.float().softmax(1)
+            logits = self.network(seen.contiguous(memory_format=memory_format(self.device)))
+        return resized(logits.float(), shape)
 
     def label_values(self, classes: sitk.Image) -> sitk.Image:
         """Class indices as the label values of the atlases, on the same grid."""

@@ -204,10 +204,11 @@ class Segmenter:
 
 def _attempts(device: torch.device) -> Iterator[tuple[torch.device, Windows, str]]:
     """Device, windows and what to say of it, each needing less of the device's memory than the one before."""
-    short = f"the memory of {device} is short; the scan was computed in smaller"
+    short = f"the memory of {device} is short; the scan was computed in"
     yield device, Windows(), ""
-    yield device, Windows(at_once=1), f"{short} pieces"
-    yield device, Windows(at_once=1, divisor=2), f"{short} windows, which may be less exact"
+    yield device, Windows(at_once=1), f"{short} smaller pieces"
+    yield device, Windows(at_once=1, sizes=(1.0,)), f"{short} one size, which may be less exact"
+    yield device, Windows(at_once=1, divisor=2), f"{short} smaller windows, which may be less exact"
     if device.type != "cpu":
         told = f"the memory of {device} is too small for this scan; the processor was used"
         yield torch.device("cpu"), Windows(), told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ HOME_WEIGHT = 1 / LEAST_WEIGHT  # so that other windows count beside it at its f
 def slabs(
     volume: np.ndarray,
     window: Sequence[int],
-    classify: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor, bool], Tensor],
     device: torch.device,
     at_once: int,
     home: tuple[int, ...] | None = None,
@@ -30,7 +30,7 @@ def slabs(
     Args:
         volume: float32 (D, H, W).
         window: (d, h, w).
-        classify: gives (N, K, d, h, w) for windows (N, 1, d, h, w).
+        classify: gives (N, K, d, h, w) for windows (N, 1, d, h, w), and is told whether that is the one at home, alone.
         device: where it computes.
         at_once: windows it is given at a time.
         home: first voxel (z, y, x) of the window that shows what training showed; it decides within.
@@ -46,7 +46,7 @@ def slabs(
     blended: Tensor | None = None
     layers = [(start, list(layer)) for start, layer in itertools.groupby(sorted(corners), lambda corner: corner[0])]
     starts = [start for start, _ in layers]
-    found = _seen(source, [_place(corner, window) for corner in sorted(corners)], classify, device, at_once)
+    found = _seen(source, window, _chunks(sorted(corners), at_once, home), classify, device)
     for (start, layer), following in zip(layers, [*starts[1:], len(source)]):
         for corner, ((_, *plane), probabilities) in zip(layer, found):
             if blended is None:
@@ -77,13 +77,24 @@ def window_weights(window: Sequence[int]) -> Tensor:
     return weight.clamp(min=LEAST_WEIGHT)
 
 
+def _chunks(
+    corners: list[tuple[int, ...]], at_once: int, home: tuple[int, ...] | None
+) -> Iterator[tuple[bool, list[tuple[int, ...]]]]:
+    """Corners in their order, at most so many at a time, home alone; each time whether that is it."""
+    for at_home, group in itertools.groupby(corners, lambda corner: corner == home):
+        alike = list(group)
+        for first in range(0, len(alike), at_once):
+            yield at_home, alike[first : first + at_once]
+
+
 def _seen(
-    source: Tensor, places: list[tuple[slice, ...]], classify: Callable, device: torch.device, at_once: int
+    source: Tensor, window: Sequence[int], chunks: Iterable, classify: Callable, device: torch.device
 ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-    """Each place with what the network says of it, on the CPU; several at a time are faster than one."""
-    for first in range(0, len(places), at_once):
-        chunk = places[first : first + at_once]
-        yield from zip(chunk, classify(torch.stack([source[place] for place in chunk])[:, None].to(device)).cpu())
+    """Each window's place with what the network says of it, on the CPU; several at a time are faster than one."""
+    for at_home, corners in chunks:
+        places = [_place(corner, window) for corner in corners]
+        seen = torch.stack([source[place] for place in places])[:, None].to(device)
+        yield from zip(places, classify(seen, at_home).cpu())
 
 
 def _place(corner: tuple[int, ...], window: Sequence[int]) -> tuple[slice, ...]:

@@ -10,7 +10,7 @@ from known_scans import scan
 from tiny_model import blocks, brightness_classes, tiny_bundle
 
 from brbs.grid import WorkingGrid
-from brbs.predictor import Predictor
+from brbs.predictor import Predictor, Windows
 
 CPU = torch.device("cpu")
 SIZE, SPACING = (16, 20, 16), (1.0, 1.0, 1.0)
@@ -76,10 +76,32 @@ def test_a_scan_larger_than_the_grid_is_seen_through_windows_that_agree(predicto
 def test_in_a_larger_scan_the_trained_field_of_view_is_segmented_as_if_alone(predictor: Predictor) -> None:
     """By a network that knows where in its window a structure lies."""
     ramp = torch.linspace(-4, 4, SIZE[0])
+    predictor.windows = Windows(sizes=(1.0,))
     predictor.network = lambda seen: torch.cat([0 * seen, seen * 0 + ramp, seen * 0 - 9], dim=1)
     alone = sitk.GetArrayFromImage(predictor.segment(scan(blocks(SIZE))).labels)
     larger = sitk.GetArrayFromImage(predictor.segment(scan(blocks((32, 36, 24)))).labels)
     np.testing.assert_array_equal(larger[5:-5, 9:-9, 9:-9], alone[1:-1, 1:-1, 1:-1])
+
+
+def test_what_the_atlases_show_is_seen_in_three_sizes_what_lies_around_it_in_one(predictor: Predictor) -> None:
+    seen = []
+    predictor.network = lambda volumes: seen.append(tuple(volumes.shape)) or brightness_classes(volumes)
+    predictor.segment(scan(blocks(SIZE)))
+    assert sorted(seen) == [(1, 1, 14, 18, 14), (1, 1, *GRID.shape), (1, 1, 18, 22, 18)]
+    seen.clear()
+    predictor.segment(scan(blocks((24, 20, 16))))
+    assert sum(shape[2:] != GRID.shape for shape in seen) == 2 and sum(shape[0] for shape in seen) > 3
+
+
+def test_the_mean_of_three_sizes_is_that_of_their_log_probabilities(predictor: Predictor) -> None:
+    """By a network that says the more for class 1 the smaller a volume is."""
+    predictor.network = lambda volumes: torch.cat(
+        [0 * volumes, 0 * volumes + 100 / volumes.shape[4], 0 * volumes - 9], dim=1
+    )
+    edges = np.array([14, 16, 18])
+    expected = 1 / (1 + np.exp(-(100 / edges).mean()))
+    found = np.concatenate([part.copy() for _, part in predictor.slabs(blocks(SIZE), home=(0, 0, 0))], axis=1)
+    np.testing.assert_allclose(found[1], expected, atol=0.01)
 
 
 def test_windows_give_what_the_network_gives_on_the_whole(predictor: Predictor) -> None:

@@ -21,7 +21,7 @@ from brbs.segmentation_job import SegmentationJob, Segmenter, volumes
 def job(tmp_path: Path) -> SegmentationJob:
     """A scan larger than the working grid, and a model."""
     tiny_bundle().save(tmp_path / "Modell")
-    sitk.WriteImage(on_grid(np.tile(subject(5)[0], (2, 1, 1))), str(tmp_path / "large.nrrd"))
+    sitk.WriteImage(on_grid(np.tile(subject(5)[0], (3, 1, 1))), str(tmp_path / "large.nrrd"))
     return SegmentationJob(tmp_path / "Modell", tmp_path / "large.nrrd", tmp_path / "out.nii.gz", "cpu")
 
 
@@ -32,11 +32,11 @@ class FullMemory:
         self.asked: list[tuple[str, int]] = []
         classify = Predictor._classify
 
-        def full(predictor: Predictor, windows: torch.Tensor) -> torch.Tensor:
+        def full(predictor: Predictor, windows: torch.Tensor, *how: object) -> torch.Tensor:
             self.asked.append((str(predictor.device), len(windows)))
             if len(self.asked) <= count:
                 raise error
-            return classify(predictor, windows)
+            return classify(predictor, windows, *how)
 
         monkeypatch.setattr(Predictor, "_classify", full)
 
@@ -44,11 +44,32 @@ class FullMemory:
 def test_result_is_the_same_window_by_window(job: SegmentationJob, monkeypatch, full_precision) -> None:
     whole = Segmenter().run(job)
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(job.output)))
-    memory = FullMemory(monkeypatch, 1, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    seen, classify = [], Predictor._classify
+
+    def full(predictor: Predictor, windows: torch.Tensor, *how: object) -> torch.Tensor:
+        seen.append(len(windows))
+        if len(windows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return classify(predictor, windows, *how)
+
+    monkeypatch.setattr(Predictor, "_classify", full)
     result = Segmenter().run(job)
-    assert memory.asked[:2] == [("cpu", 2), ("cpu", 1)]
+    assert 2 in seen and set(seen[seen.index(2) + 1 :]) == {1}
     assert "smaller pieces" in result.message and result.volumes == whole.volumes
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(job.output))), expected)
+
+
+def test_a_window_too_large_for_the_memory_in_other_sizes_is_seen_in_its_own(job: SegmentationJob, monkeypatch) -> None:
+    logits = Predictor._logits
+
+    def full(predictor: Predictor, windows: torch.Tensor, size: float) -> torch.Tensor:
+        if size > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(predictor, windows, size)
+
+    monkeypatch.setattr(Predictor, "_logits", full)
+    result = Segmenter().run(job)
+    assert "one size" in result.message and job.output.is_file()
 
 
 def test_structures_that_may_go_on_beyond_the_region_are_named(job: SegmentationJob) -> None:
@@ -72,16 +93,16 @@ def test_what_is_not_found_in_a_part_of_the_scan_is_told_and_deserves_no_trust(j
 def test_windows_become_smaller_before_the_device_is_given_up(job: SegmentationJob, monkeypatch) -> None:
     seen, classify = [], Predictor._classify
 
-    def full(predictor: Predictor, windows: torch.Tensor) -> torch.Tensor:
+    def full(predictor: Predictor, windows: torch.Tensor, *how: object) -> torch.Tensor:
         seen.append(tuple(windows.shape))
         if windows.numel() > 16**3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return classify(predictor, windows)
+        return classify(predictor, windows, *how)
 
     monkeypatch.setattr(Predictor, "_classify", full)
     result = Segmenter().run(replace(job, confidence=False))
     assert "smaller windows" in result.message
-    assert seen[:3] == [(2, 1, 16, 20, 16), (1, 1, 16, 20, 16), (1, 1, 16, 16, 16)]
+    assert {shape[2:] for shape in seen[:3]} == {(16, 20, 16)} and seen[3] == (1, 1, 16, 16, 16)
     assert sitk.ReadImage(str(job.output)).GetSize() == sitk.ReadImage(str(job.input)).GetSize()
 
 
@@ -89,11 +110,11 @@ def test_processor_is_the_last_resort_of_a_gpu(job: SegmentationJob, monkeypatch
     # "meta" stands in for a GPU that this computer lacks; its networks compute nothing before they are full.
     monkeypatch.setattr("brbs.segmentation_job.choose_device", lambda name: torch.device("meta"))
     monkeypatch.setattr("brbs.confidence.Propagation", lambda bundle, device: None)
-    memory = FullMemory(monkeypatch, 3, RuntimeError("MPS backend out of memory"))
+    memory = FullMemory(monkeypatch, 4, RuntimeError("MPS backend out of memory"))
     sitk.WriteImage(on_grid(subject(5)[0]), str(job.input))
     segmented = []
     result = Segmenter().run(replace(job, confidence=False), segmented.append)
-    assert memory.asked == [("meta", 1)] * 3 + [("cpu", 1)]
+    assert memory.asked == [("meta", 1)] * 4 + [("cpu", 1)]
     assert result.device == "cpu" and "the processor was used" in result.message and segmented == [result]
 
 

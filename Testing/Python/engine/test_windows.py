@@ -12,7 +12,7 @@ from brbs.windows import slabs, window_starts, window_weights
 CPU = torch.device("cpu")
 
 
-def position_dependent(windows: torch.Tensor) -> torch.Tensor:
+def position_dependent(windows: torch.Tensor, at_home: bool = False) -> torch.Tensor:
     """Two classes whose share depends on the brightness and on where in the window a voxel lies."""
     ramp = torch.linspace(0, 1, windows.shape[2])[:, None, None] * torch.linspace(1, 0.5, windows.shape[4])
     first = (windows * ramp).sigmoid()
