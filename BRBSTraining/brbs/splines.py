@@ -26,18 +26,19 @@ def refinement(count: int, factor: int) -> np.ndarray:
     return _through(count, places.clip(0, count - 1))
 
 
-@lru_cache(maxsize=256)
-def resizing(count: int, size: int) -> np.ndarray:
+@lru_cache(maxsize=64)
+def resizing(count: int, size: int, device: torch.device) -> Tensor:
     """The same spline at other equally spaced places, the first and the last of which stay where they are.
 
     Args:
         count: of the values.
         size: of the places.
+        device: where it is kept, so that training steps need not wait for it.
 
     Returns:
         (size, count) float32.
     """
-    return _through(count, np.linspace(0, count - 1, size))
+    return torch.from_numpy(_through(count, np.linspace(0, count - 1, size))).to(device)
 
 
 def _through(count: int, places: np.ndarray) -> np.ndarray:
@@ -92,6 +93,6 @@ def resized(volume: Tensor, shape: Sequence[int]) -> Tensor:
     """
     for axis, size in enumerate(shape, start=2):
         if volume.shape[axis] != size:
-            rows = torch.from_numpy(resizing(volume.shape[axis], size)).to(volume.device)
+            rows = resizing(volume.shape[axis], size, volume.device)
             volume = torch.tensordot(rows, volume, ([1], [axis])).movedim(0, axis)
     return volume

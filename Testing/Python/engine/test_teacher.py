@@ -56,15 +56,6 @@ def test_what_is_said_of_a_place_is_found_there_whatever_the_size(size: float, m
     assert lost[..., 4:-4, 4:-4].max() < 0.05 and lost.max() < 0.3  # ends are mirrored, so slopes end there
 
 
-def test_in_its_own_size_the_teacher_says_what_it_says_of_the_scan(monkeypatch) -> None:
-    monkeypatch.setattr(teacher_module, "SIZES", (1.0,))
-    network = SegmentationNet(3, (4, 4, 4))
-    image, positions = torch.rand(1, 1, *SHAPE), identity_grid(SHAPE, torch.device("cpu")).permute(0, 4, 1, 2, 3)
-    with torch.no_grad():
-        found = opinion(network, image, positions, torch.Generator())
-        torch.testing.assert_close(found, network(image), rtol=0, atol=1e-4)
-
-
 class Listener:
     """A teacher that notes what it sees, and says the brighter the more for the last class."""
 
