@@ -206,7 +206,7 @@ class InspectorSection(Section):
             self._layout.leave()
 
     def _random(self) -> None:
-        """Shares as training draws them by default."""
+        """Shares as the publication draws them."""
         self._go(*np.random.default_rng().beta(PATH_CONCENTRATION, PATH_CONCENTRATION, 2))
 
     def _step(self, by: int) -> None:

@@ -173,7 +173,7 @@ def _add_warp(subparsers) -> None:
     command.add_argument("--alpha", type=float, default=1.0, help=about)
     about = "share of the style change, 0 the atlas's grey values, 1 the scan's (default: 1)"
     command.add_argument("--beta", type=float, default=1.0, help=about)
-    about = "draw N pairs of shares as training does, and put their samples on one sheet (default: 0)"
+    about = "draw N pairs of shares as the publication does, and put their samples on one sheet (default: 0)"
     command.add_argument("--samples", type=int, default=0, metavar="N", help=about)
     command.add_argument("--seed", type=int, default=0, help="seed of these draws (default: 0)")
     about = "folder for images, label maps, displacement field and figures of the sample"

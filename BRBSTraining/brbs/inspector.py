@@ -37,7 +37,7 @@ class Inspection:
         device: as for :func:`brbs.device.choose_device`.
         space_labels: label map of the space scan to compare with; None: if that scan is an atlas of the model, its own.
         checkpoint: take the networks of the training's last checkpoint although there is a model.
-        samples: number of samples of the same atlas and scans to draw as in training, 0 to ``MOST_SAMPLES``.
+        samples: number of samples of the same atlas and scans to draw as published, 0 to ``MOST_SAMPLES``.
         seed: of these draws.
         study: folder of the study that atlas and scans must belong to; None: they may come from anywhere.
     """
@@ -90,7 +90,7 @@ def inspect(inspection: Inspection) -> list[Path]:
       before and after the whole. Where a label map of the space scan is known, "dice" of the atlas's label map by
       structure, likewise. "notes": sentences on what was done to scans, and on the networks. "samples": alpha and beta
       of the samples on the sheet.
-    - ``samples.png``: a sheet of samples drawn as in training; only if any were asked for.
+    - ``samples.png``: a sheet of samples drawn as published; only if any were asked for.
 
     Returns:
         The files written.

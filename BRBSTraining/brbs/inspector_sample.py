@@ -15,7 +15,7 @@ from torch import Tensor
 from .anisotropy import axis_scales
 from .data import TrainingData
 from .device import memory_format
-from .generation import draw_path
+from .generation import draw_fractions
 from .label_schema import LabelSchema
 from .losses import lncc
 from .metrics import dice
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass
 class Draw:
-    """One plane of a sample that was drawn as in training: alpha, beta, image in [0, 1] and class indices."""
+    """One plane of a sample that was drawn as published: alpha, beta, image in [0, 1] and class indices."""
 
     alpha: float
     beta: float
@@ -161,7 +161,7 @@ class SamplePath:
         )
 
     def draws(self, count: int, seed: int) -> list[Draw]:
-        """Samples of shares drawn as in training; of each the axial plane through most of the structures.
+        """Samples of shares drawn as published, Beta(0.3, 0.3); of each the axial plane through most of the structures.
 
         Args:
             count: how many.
@@ -171,7 +171,7 @@ class SamplePath:
         plane = centre(self._atlas_labels)[0]
         drawn = []
         for _ in range(count):
-            alpha, beta = draw_path(self.settings.sampling, generator).tolist()
+            alpha, beta = draw_fractions(2, generator).tolist()
             image, labels = (volume[0, 0, plane].cpu().numpy() for volume in self.at(alpha, beta))
             drawn.append(Draw(alpha, beta, image, labels))
         return drawn

@@ -102,8 +102,9 @@ class Settings:
         " voxels alike, 1: all structures alike",
     )
     sampling: str = _setting(
-        "path",
-        "how far samples go from an atlas towards two scans: any part of the path, all the way, or not at all",
+        "ends",
+        "how far samples go from an atlas towards two scans: any part of the path, as published, all the way, or not at"
+        " all",
         ("path", "ends", "none"),
     )
     augmentation: str = _setting(
@@ -205,6 +206,7 @@ PAPER = replace(
     consistency_weight=100.0,
     teaching_weight=0.0,
     cross_entropy_weight=0.0,
+    sampling="path",
     augmentation="published",
 )
 

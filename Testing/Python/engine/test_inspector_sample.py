@@ -131,7 +131,7 @@ def test_warping_what_the_switch_tells_gives_the_label_map_but_for_interpolation
     assert not differs.any() or nearby.gather(1, made)[differs].mean() > 0.9
 
 
-def test_draws_are_the_training_s_and_repeat_with_the_seed(path: SamplePath) -> None:
+def test_draws_are_the_publication_s_and_repeat_with_the_seed(path: SamplePath) -> None:
     first, again, other = path.draws(4, 0), path.draws(4, 0), path.draws(4, 1)
     assert [(draw.alpha, draw.beta) for draw in first] == [(draw.alpha, draw.beta) for draw in again]
     assert first[0].alpha != other[0].alpha

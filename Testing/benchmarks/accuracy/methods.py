@@ -41,7 +41,7 @@ METHODS = {
         "default without the unlabeled scans",
         options=(*ALONE, "--coarse-share", "0.1"),
     ),
-    "ends": Method("default, no path sampling (alpha = beta = 1)", options=("--sampling", "ends")),
+    "path": Method("default with path sampling", options=("--sampling", "path")),
     "without-s3p": Method("default without S3P", options=("--sampling", "none")),
     "without-kcc": Method("default without KCC", options=("--consistency-weight", "0")),
     "without-mmr": Method("default without MMR", options=("--mix-weight", "0", "--teaching-weight", "0")),
