@@ -103,8 +103,8 @@ class Settings:
     )
     sampling: str = _setting(
         "ends",
-        "how far samples go from an atlas towards two scans: any part of the path, as published, all the way, or not at"
-        " all",
+        "how far samples go from an atlas towards two scans: any part of the path (published), all the way, or not"
+        " at all",
         ("path", "ends", "none"),
     )
     augmentation: str = _setting(

@@ -9,6 +9,7 @@ from tiny_study import prepared_study
 from tiny_training import training_data
 
 from brbs.generation import draw_fractions, draw_path, mixture, space_style_sample
+from brbs.settings import PAPER, Settings
 from brbs.steps import generate_published, generate_sharp
 from brbs.warp import warp
 
@@ -69,6 +70,7 @@ def test_the_path_is_sampled_gone_to_its_end_or_not_entered() -> None:
     assert drawn("path") == draw_fractions(2, torch.Generator().manual_seed(3)).tolist()
     assert 0 < min(drawn("path")) and max(drawn("path")) < 1
     assert drawn("ends") == [1, 1] and drawn("none") == [0, 0]
+    assert drawn(PAPER.sampling) == drawn("path") and drawn(Settings().sampling) == drawn("ends")
 
 
 @pytest.fixture
