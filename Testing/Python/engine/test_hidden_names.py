@@ -138,8 +138,16 @@ def test_unforeseen_errors(home: Path, model: Path) -> None:
 @needs_processes
 def test_launcher_of_several_processes(home: Path) -> None:
     """PyTorch's launcher tells by itself of a process that has died, by lines of code and the computer's name."""
-    dies = "import os\nif os.environ.get('RANK') == '1':\n    import brbs.trainer\n"
-    dies += "    brbs.trainer.Trainer.run = lambda self: os.kill(os.getpid(), 9)\n"
+    # Only once the first process has said that it trains, as the launcher ends it then.
+    dies = """import os
+if "RANK" in os.environ:
+    from brbs.trainer import Trainer
+    train = Trainer.run
+    def run(self):
+        self.group.broadcast(None)
+        return train(self) if self.group.first else os.kill(os.getpid(), 9)
+    Trainer.run = run
+"""
     (home / "broken").mkdir()
     (home / "broken" / "sitecustomize.py").write_text(dies, encoding="utf-8")
     command = [sys.executable, "-m", "brbs.torchrun", "--standalone", "--nproc-per-node", "2", "-m", "brbs"]
