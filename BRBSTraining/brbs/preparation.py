@@ -163,7 +163,7 @@ def prepare(study: Study, voxel_budget: int, progress: Progress | None = None) -
     _check_structures(study.schema, sampler.classes, atlas_labels, grid)
     unlabeled_images = sampler.scans(study.unlabeled)
     validation_images, validation_labels = sampler.pairs(study.validation, map(_read_pair, study.validation))
-    log.info("prepared %d atlases and %d unlabeled scans", len(atlas_images), len(unlabeled_images))
+    log.info("prepared scans: %d annotated, %d unlabeled", len(atlas_images), len(unlabeled_images))
     return Prepared(
         grid=grid,
         schema=study.schema,

@@ -121,7 +121,7 @@ def _pair(predictions: Path, references: Path, images: str | Path | None) -> lis
             raise InputError(f"{path}: has no scan; add one named {name} to {images}")
     extra = [path.name for name, path in found.items() if name not in wanted]
     if extra:
-        log.warning("%s: %d files have no reference and are left out: %s", predictions, len(extra), ", ".join(extra))
+        log.warning("%s: files without a reference are left out (%d): %s", predictions, len(extra), ", ".join(extra))
     return [Case(name, found[name], path, scans[name] if scans else None) for name, path in wanted.items()]
 
 

@@ -95,7 +95,7 @@ def table(rows: Sequence[Row]) -> str:
         cells += [_number(100 * row.folded, ".2f", " %"), _number(row.steps, ".0f"), _number(row.minutes, ".1f")]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     seeds = sorted({row.seeds for row in rows})
-    counts = f"n = {rows[0].dice.shape[1]} cases, {' or '.join(map(str, seeds))} seeds"
+    counts = f"n = {rows[0].dice.shape[1]} cases, seeds: {' or '.join(map(str, seeds))}"
     note = f"Mean ± standard deviation over the cases, {counts}; p: Wilcoxon, paired, against the best baseline."
     return "\n".join([*lines, "", note])
 
