@@ -60,7 +60,7 @@ def test_the_table_says_what_was_counted() -> None:
     told = table(compare(RESULTS))
     row = next(line for line in told.splitlines() if line.startswith("| default | 5"))
     assert "0.850 ± 0.014" in row and "2.00 %" in row and "| 600 | 10.0 |" in row
-    assert "n = 8 cases, 1 or 2 seeds" in told
+    assert "n = 8 cases, seeds: 1 or 2" in told
 
 
 def test_a_kept_run_of_another_length_is_not_taken_for_this_one(tmp_path: Path) -> None:
